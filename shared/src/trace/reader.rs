@@ -1,0 +1,170 @@
+//! Reads a trace: which frames there are, and each one's payload when asked for.
+
+use std::io::{Read, Seek, SeekFrom};
+use std::sync::Mutex;
+
+use super::TraceError;
+use super::calls::Block;
+use super::frame::{self, FOOTER, FRAME_HEAD, Head, Kind};
+use super::keyframe::Keyframe;
+use super::meta::{self, Gap, Header, IndexEntry, Process, Trailer, Vm};
+
+/// How a trace ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// With its trailer.
+    Complete(Box<Trailer>),
+    /// Without one: everything before `at` is whole.
+    Truncated {
+        /// Offset of the first byte that is no whole frame.
+        at: u64,
+        /// What is wrong there.
+        what: String,
+    },
+}
+
+/// A frame's place in the file.
+#[derive(Debug, Clone, Copy)]
+pub struct Frame {
+    /// Offset of its head.
+    pub offset: u64,
+    /// Its head.
+    pub head: Head,
+}
+
+/// An open trace. Payloads are read on demand, from any thread.
+#[derive(Debug)]
+pub struct Trace<R> {
+    input: Mutex<R>,
+    /// Every frame but the trailer, in file order.
+    pub frames: Vec<Frame>,
+    /// The first frame.
+    pub header: Header,
+    /// How it ends.
+    pub end: End,
+    /// Bytes in all.
+    pub bytes: u64,
+}
+
+impl<R: Read + Seek> Trace<R> {
+    /// Finds all frames by their heads. An error if nothing of the trace can be used.
+    pub fn open(mut input: R) -> Result<Self, TraceError> {
+        let bytes = input.seek(SeekFrom::End(0))?;
+        input.seek(SeekFrom::Start(0))?;
+        let mut start = Vec::new();
+        input.by_ref().take(frame::FILE_HEADER as u64).read_to_end(&mut start)?;
+        frame::check_file_header(&start)?;
+        let mut trace =
+            Trace { input: Mutex::new(input), frames: Vec::new(), header: Header::default(), end: nothing(), bytes };
+        let stop = trace.scan();
+        trace.header = match trace.frames.first() {
+            Some(first) if first.head.kind == Kind::Header => {
+                let first = *first;
+                meta::decode(&trace.payload(&first)?).map_err(|e| e.at(first.offset))?
+            }
+            _ => return Err(stop.err().unwrap_or(TraceError::Truncated { at: frame::FILE_HEADER as u64 })),
+        };
+        trace.end = match stop.and_then(|trailer| trace.check_trailer(trailer)) {
+            Ok(trailer) => End::Complete(Box::new(trailer)),
+            Err(TraceError::Io(error)) => return Err(TraceError::Io(error)),
+            Err(error @ TraceError::Damaged { at, .. }) | Err(error @ TraceError::Truncated { at }) => {
+                End::Truncated { at, what: error.to_string() }
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(trace)
+    }
+
+    /// Collects frames up to the trailer, which it returns.
+    fn scan(&mut self) -> Result<Frame, TraceError> {
+        let mut offset = frame::FILE_HEADER as u64;
+        loop {
+            let mut bytes = [0; FRAME_HEAD];
+            if self.bytes - offset < FRAME_HEAD as u64 {
+                return Err(TraceError::Truncated { at: offset });
+            }
+            self.read_at(offset, &mut bytes)?;
+            let head = Head::from_bytes(&bytes).map_err(|e| e.at(offset))?;
+            let end = offset + FRAME_HEAD as u64 + u64::from(head.length);
+            if end > self.bytes {
+                return Err(TraceError::Truncated { at: offset });
+            }
+            if head.kind == Kind::Trailer {
+                return Ok(Frame { offset, head });
+            }
+            self.frames.push(Frame { offset, head });
+            offset = end;
+        }
+    }
+
+    /// The trailer, if it tells of the frames that are there and nothing but the footer follows it.
+    fn check_trailer(&self, at: Frame) -> Result<Trailer, TraceError> {
+        let damaged = |what: &str| Err(TraceError::Damaged { at: at.offset, what: what.into() });
+        let trailer: Trailer = meta::decode(&self.payload(&at)?).map_err(|e| e.at(at.offset))?;
+        let end = at.offset + FRAME_HEAD as u64 + u64::from(at.head.length);
+        let mut footer = [0; FOOTER];
+        if self.bytes - end != FOOTER as u64 {
+            return damaged("the trailer is not followed by the footer alone");
+        }
+        self.read_at(end, &mut footer)?;
+        if footer != frame::footer(at.offset) {
+            return damaged("the footer does not point to the trailer");
+        }
+        let found = self.frames.iter().map(|Frame { offset, head }| IndexEntry {
+            offset: *offset,
+            kind: head.kind.code(),
+            vm: head.vm,
+            count: head.count,
+            start: head.start,
+            end: head.end,
+        });
+        if !found.eq(trailer.index.iter().copied()) {
+            return damaged("the trailer's index does not tell of the frames in the file");
+        }
+        Ok(trailer)
+    }
+
+    fn read_at(&self, offset: u64, bytes: &mut [u8]) -> Result<(), TraceError> {
+        let mut input = self.input.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        input.seek(SeekFrom::Start(offset))?;
+        Ok(input.read_exact(bytes)?)
+    }
+
+    /// A frame's payload, checked and decompressed.
+    pub fn payload(&self, frame: &Frame) -> Result<Vec<u8>, TraceError> {
+        // `scan` has seen that the file holds this many bytes.
+        let mut stored = vec![0; frame.head.length as usize];
+        self.read_at(frame.offset + FRAME_HEAD as u64, &mut stored)?;
+        let raw = frame.head.open(&stored).map_err(|e| e.at(frame.offset))?;
+        Ok(raw.into_owned())
+    }
+
+    /// A block of calls.
+    pub fn calls(&self, frame: &Frame) -> Result<Block, TraceError> {
+        Block::decode(&self.payload(frame)?, frame.head.count, frame.head.start).map_err(|e| e.at(frame.offset))
+    }
+
+    /// A keyframe.
+    pub fn keyframe(&self, frame: &Frame) -> Result<Keyframe, TraceError> {
+        Keyframe::decode(&self.payload(frame)?).map_err(|e| e.at(frame.offset))
+    }
+
+    /// A gap.
+    pub fn gap(&self, frame: &Frame) -> Result<Gap, TraceError> {
+        meta::decode(&self.payload(frame)?).map_err(|e| e.at(frame.offset))
+    }
+
+    /// A VM.
+    pub fn vm(&self, frame: &Frame) -> Result<Vm, TraceError> {
+        meta::decode(&self.payload(frame)?).map_err(|e| e.at(frame.offset))
+    }
+
+    /// A process.
+    pub fn process(&self, frame: &Frame) -> Result<Process, TraceError> {
+        meta::decode(&self.payload(frame)?).map_err(|e| e.at(frame.offset))
+    }
+}
+
+fn nothing() -> End {
+    End::Truncated { at: 0, what: String::new() }
+}

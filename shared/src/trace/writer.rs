@@ -1,0 +1,134 @@
+//! Writes a trace front to back, to anything that takes bytes.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+
+use super::TraceError;
+use super::calls::Encoder;
+use super::frame::{self, Head, Kind};
+use super::keyframe::Keyframe;
+use super::meta::{self, Gap, Header, IndexEntry, Process, Trailer, Vm};
+use crate::Nanos;
+use crate::call::{Call, MapCall};
+
+/// Writes frames in order, collects calls into blocks, and keeps the index. Memory: one open block a VM, and 40
+/// bytes a frame.
+#[derive(Debug)]
+pub struct Writer<W> {
+    out: W,
+    offset: u64,
+    open: BTreeMap<u32, Encoder>,
+    index: Vec<IndexEntry>,
+    calls: u64,
+    maps: u64,
+}
+
+impl<W: Write> Writer<W> {
+    /// Starts a trace.
+    pub fn new(mut out: W, header: &Header) -> Result<Self, TraceError> {
+        out.write_all(&frame::file_header())?;
+        let mut writer = Writer {
+            out,
+            offset: frame::FILE_HEADER as u64,
+            open: BTreeMap::new(),
+            index: Vec::new(),
+            calls: 0,
+            maps: 0,
+        };
+        writer.frame(Kind::Header, 0, 0, (0, 0), &meta::encode(header))?;
+        Ok(writer)
+    }
+
+    fn frame(
+        &mut self,
+        kind: Kind,
+        vm: u32,
+        count: u32,
+        (start, end): (Nanos, Nanos),
+        raw: &[u8],
+    ) -> Result<(), TraceError> {
+        let (head, stored) = Head::seal(kind, vm, count, (start, end), raw);
+        self.out.write_all(&head.to_bytes())?;
+        self.out.write_all(&stored)?;
+        self.index.push(IndexEntry { offset: self.offset, kind: kind.code(), vm, count, start, end });
+        self.offset += (frame::FRAME_HEAD + stored.len()) as u64;
+        Ok(())
+    }
+
+    /// Introduces a process.
+    pub fn process(&mut self, time: Nanos, process: &Process) -> Result<(), TraceError> {
+        self.frame(Kind::Process, 0, 0, (time, time), &meta::encode(process))
+    }
+
+    /// Introduces VM number `number`, counted from 1, before anything of it.
+    pub fn vm(&mut self, time: Nanos, number: u32, vm: &Vm) -> Result<(), TraceError> {
+        self.frame(Kind::Vm, number, 0, (time, time), &meta::encode(vm))
+    }
+
+    /// Appends a call of a VM.
+    #[inline]
+    pub fn call(&mut self, vm: u32, call: &Call) -> Result<(), TraceError> {
+        let open = self.open.entry(vm).or_default();
+        open.push_call(call);
+        self.calls += 1;
+        if open.is_full() { self.flush_vm(vm) } else { Ok(()) }
+    }
+
+    /// Appends a mapping call made after the VM's last call.
+    pub fn map(&mut self, vm: u32, map: &MapCall) -> Result<(), TraceError> {
+        let open = self.open.entry(vm).or_default();
+        open.push_map(map);
+        self.maps += 1;
+        if open.is_full() { self.flush_vm(vm) } else { Ok(()) }
+    }
+
+    /// Appends a keyframe, taken from `time.0` to `time.1`, after all that was pushed for the VM.
+    pub fn keyframe(&mut self, vm: u32, time: (Nanos, Nanos), keyframe: &Keyframe) -> Result<(), TraceError> {
+        self.flush_vm(vm)?;
+        self.frame(Kind::Keyframe, vm, keyframe.heap.chunks.len() as u32, time, &keyframe.encode())
+    }
+
+    /// Appends a gap after all that was pushed for the VM.
+    pub fn gap(&mut self, vm: u32, time: (Nanos, Nanos), gap: &Gap) -> Result<(), TraceError> {
+        self.flush_vm(vm)?;
+        self.frame(Kind::Gap, vm, 0, time, &meta::encode(gap))
+    }
+
+    fn flush_vm(&mut self, vm: u32) -> Result<(), TraceError> {
+        let Some(open) = self.open.get_mut(&vm).filter(|open| !open.is_empty()) else { return Ok(()) };
+        let (count, time) = (open.calls() as u32, open.time());
+        let payload = open.finish();
+        self.frame(Kind::Calls, vm, count, time, &payload)
+    }
+
+    /// Writes out the open blocks, so that what was pushed so far can be read whatever happens next.
+    pub fn flush(&mut self) -> Result<(), TraceError> {
+        for vm in self.open.keys().copied().collect::<Vec<_>>() {
+            self.flush_vm(vm)?;
+        }
+        Ok(self.out.flush()?)
+    }
+
+    /// Bytes written so far.
+    pub fn bytes(&self) -> u64 {
+        self.offset
+    }
+
+    /// Calls pushed so far.
+    pub fn calls(&self) -> u64 {
+        self.calls
+    }
+
+    /// Ends the trace. The trailer's totals and index are filled in here. Returns the output.
+    pub fn finish(mut self, time: Nanos, mut trailer: Trailer) -> Result<W, TraceError> {
+        self.flush()?;
+        trailer.calls = self.calls;
+        trailer.maps = self.maps;
+        trailer.index = std::mem::take(&mut self.index);
+        let offset = self.offset;
+        self.frame(Kind::Trailer, 0, 0, (0, time), &meta::encode(&trailer))?;
+        self.out.write_all(&frame::footer(offset))?;
+        self.out.flush()?;
+        Ok(self.out)
+    }
+}
