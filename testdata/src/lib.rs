@@ -1,0 +1,50 @@
+//! Real LuaJIT programs to record: three builds of `luajit`, those that the system and Debian ship, neovim and nginx,
+//! with workloads for them. Tests, demo and bench start them through this crate; `scripts/deps` installs what is not
+//! built here.
+//!
+//! What is started here ends here: every wait is bounded and every process is ended by its id when its handle is dropped.
+
+#![forbid(unsafe_code)]
+
+mod interpreter;
+mod load;
+mod nginx;
+mod program;
+
+pub use interpreter::Interpreter;
+pub use load::Load;
+pub use nginx::Nginx;
+pub use program::Program;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// `luajit` built from the pinned sources, GC64, stripped.
+pub const LUAJIT: &str = env!("LUAJIT");
+
+/// [`LUAJIT`] without GC64. Only x86-64 has such builds; elsewhere this is one more GC64 build.
+pub const LUAJIT_NOGC64: &str = env!("LUAJIT_NOGC64");
+
+/// [`LUAJIT`] linked statically: `mmap` and its kin are inside the program, there is no libc to look for.
+pub const LUAJIT_STATIC: &str = env!("LUAJIT_STATIC");
+
+/// Names of the workloads that run on every [`Interpreter`] and end by themselves within seconds.
+pub const WORKLOADS: [&str; 6] = ["churn", "mixed", "direct", "segments", "threads", "leak"];
+
+/// The longest that anything started here may take, over all: a hung program fails its test instead of blocking it.
+pub const LIMIT: Duration = Duration::from_secs(120);
+
+/// Where the Lua programs are.
+pub fn workloads_dir() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("workloads")
+}
+
+/// The Lua program of one workload, by its name without `.lua`.
+pub fn workload(name: &str) -> PathBuf {
+    workloads_dir().join(format!("{name}.lua"))
+}
+
+/// Where nginx's configuration template and its Lua handlers are.
+pub(crate) fn nginx_dir() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("nginx")
+}

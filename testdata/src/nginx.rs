@@ -1,0 +1,165 @@
+//! Debian's nginx with its Lua module: a master and one worker, in a directory and on a port of their own.
+
+use crate::load::{self, Load};
+use crate::nginx_dir;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+use std::{env, fs, io, process, thread};
+
+/// A running nginx. It serves `/hello`, `/json`, `/cache`, `/big` and `/gc`: see `nginx/handlers.lua`.
+///
+/// Dropped, it is stopped and its directory removed.
+pub struct Nginx {
+    master: Child,
+    prefix: PathBuf,
+    port: u16,
+}
+
+/// How long it may take to answer first, and to end.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Where distributions put nginx's loadable modules.
+const MODULES: [&str; 3] = ["/usr/lib/nginx/modules", "/usr/share/nginx/modules", "/usr/lib64/nginx/modules"];
+
+impl Nginx {
+    /// Whether nginx and its Lua module are here.
+    ///
+    /// # Errors
+    /// Says what is missing, for a test to report as its reason to skip.
+    pub fn available() -> Result<(), String> {
+        modules()?;
+        match Command::new("nginx").arg("-v").stderr(Stdio::null()).status() {
+            Ok(_) => Ok(()),
+            Err(error) => Err(format!("nginx: {error}; scripts/deps installs it")),
+        }
+    }
+
+    /// Starts it and waits until it answers.
+    ///
+    /// # Errors
+    /// When it is not [`available`](Nginx::available), or does not answer; with its own log.
+    pub fn start() -> io::Result<Nginx> {
+        let modules = modules().map_err(io::Error::other)?;
+        static STARTED: AtomicU32 = AtomicU32::new(0);
+        let serial = STARTED.fetch_add(1, Ordering::Relaxed);
+        let prefix = env::temp_dir().join(format!("ljscope-nginx-{}-{serial}", process::id()));
+        fs::create_dir_all(&prefix)?;
+
+        // Free when looked at; should somebody else take it before nginx does, nginx ends and says so.
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+        let config = fs::read_to_string(nginx_dir().join("nginx.conf.in"))?
+            .replace("@MODULES@", modules)
+            .replace("@PREFIX@", &prefix.display().to_string())
+            .replace("@LUA@", &nginx_dir().display().to_string())
+            .replace("@PORT@", &port.to_string());
+        fs::write(prefix.join("nginx.conf"), config)?;
+
+        let log = fs::File::create(prefix.join("stderr.log"))?;
+        let mut command = Command::new("nginx");
+        command.arg("-p").arg(&prefix).arg("-c").arg(prefix.join("nginx.conf"));
+        let master = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn()?;
+        let mut nginx = Nginx { master, prefix, port };
+        nginx.wait_for_answer()?;
+        Ok(nginx)
+    }
+
+    /// The port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The master's process id.
+    pub fn master_pid(&self) -> u32 {
+        self.master.id()
+    }
+
+    /// The process id of the worker, which does all the work.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn worker_pid(&self) -> io::Result<u32> {
+        children(self.master.id())
+            .first()
+            .copied()
+            .ok_or_else(|| io::Error::other(format!("nginx {} has no worker", self.master.id())))
+    }
+
+    /// The address of `path`, for another client such as wrk.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    /// Asks for `path` once: the status and the body.
+    ///
+    /// # Errors
+    /// When no full answer comes within ten seconds.
+    pub fn get(&self, path: &str) -> io::Result<(u16, Vec<u8>)> {
+        load::get(self.port, path)
+    }
+
+    /// Asks for `path` again and again on some connections at once, for a time.
+    pub fn load(&self, path: &str, duration: Duration, connections: usize) -> Load {
+        load::run(self.port, path, duration, connections)
+    }
+
+    fn wait_for_answer(&mut self) -> io::Result<()> {
+        let started = Instant::now();
+        loop {
+            let answer = self.get("/hello");
+            if matches!(answer, Ok((200, _))) {
+                return Ok(());
+            }
+            if self.master.try_wait()?.is_some() || started.elapsed() > PATIENCE {
+                let log = |name| fs::read_to_string(self.prefix.join(name)).unwrap_or_default();
+                return Err(io::Error::other(format!(
+                    "nginx on port {} does not answer ({answer:?}): {}{}",
+                    self.port,
+                    log("stderr.log"),
+                    log("error.log")
+                )));
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        // The master ends its worker when asked; killed outright it would leave it behind.
+        let workers = children(self.master.id());
+        signal("TERM", self.master.id());
+        let started = Instant::now();
+        while matches!(self.master.try_wait(), Ok(None)) {
+            if started.elapsed() > PATIENCE {
+                workers.iter().for_each(|&worker| signal("KILL", worker));
+                let _ = self.master.kill();
+                let _ = self.master.wait();
+                break;
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        // What is left in the temporary directory harms nobody.
+        let _ = fs::remove_dir_all(&self.prefix);
+    }
+}
+
+fn modules() -> Result<&'static str, String> {
+    let has_lua = |directory: &&&str| Path::new(directory).join("ngx_http_lua_module.so").exists();
+    let found = MODULES.iter().find(has_lua).copied();
+    found.ok_or_else(|| format!("no ngx_http_lua_module.so in {MODULES:?}; scripts/deps installs it"))
+}
+
+/// The processes started by the main thread of `pid`, from /proc.
+fn children(pid: u32) -> Vec<u32> {
+    let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    list.split_whitespace().filter_map(|word| word.parse().ok()).collect()
+}
+
+/// Sends a signal to a process of ours. The standard library itself can only kill, hence the shell's built-in.
+fn signal(name: &str, pid: u32) {
+    // Fails only when the process is over anyway.
+    let _ = Command::new("sh").args(["-c", &format!("kill -s {name} {pid}")]).stderr(Stdio::null()).status();
+}
