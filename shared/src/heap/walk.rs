@@ -164,7 +164,9 @@ impl<M: Memory> Bins<'_, M> {
     /// [`Heap::binned`].
     fn walk(&self) -> Result<Vec<Addr>, WalkError> {
         let mut binned = Vec::new();
-        for size in (0..MIN_LARGE).step_by(8) {
+        // A small bin that has become empty keeps its old links: only the map tells.
+        let [maps] = words(self.memory, self.heap.mstate + mstate::MAPS as u64)?;
+        for size in (0..MIN_LARGE).step_by(8).filter(|size| maps >> (size / 8) & 1 != 0) {
             // Bin i overlays a chunk whose fd is the pair's first word: 16 bytes before it stands its header.
             let bin = self.heap.mstate + mstate::SMALLBINS as u64 + size * 2;
             self.ring(bin, size, &mut binned)?;

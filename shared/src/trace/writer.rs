@@ -119,8 +119,9 @@ impl<W: Write> Writer<W> {
         self.calls
     }
 
-    /// Ends the trace. The trailer's totals and index are filled in here. Returns the output.
-    pub fn finish(mut self, time: Nanos, mut trailer: Trailer) -> Result<W, TraceError> {
+    /// Ends the trace. The trailer's totals and index are filled in here. Returns its
+    /// length in bytes.
+    pub fn finish(mut self, time: Nanos, mut trailer: Trailer) -> Result<u64, TraceError> {
         self.flush()?;
         trailer.calls = self.calls;
         trailer.maps = self.maps;
@@ -129,6 +130,6 @@ impl<W: Write> Writer<W> {
         self.frame(Kind::Trailer, 0, 0, (0, time), &meta::encode(&trailer))?;
         self.out.write_all(&frame::footer(offset))?;
         self.out.flush()?;
-        Ok(self.out)
+        Ok(self.offset + frame::FOOTER as u64)
     }
 }

@@ -1,0 +1,174 @@
+//! The allocator's one door in a running process: the module that holds `lj_alloc_f`, where to probe it, and which
+//! code runs behind it.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use anyhow::{Context, Result, bail};
+use shared::Addr;
+use shared::trace::meta::Probe;
+
+use crate::image::Image;
+use crate::site::{self, MapSyscall};
+use crate::target::{Mapping, Target};
+
+/// A file mapped by the target.
+#[derive(Debug)]
+pub struct Module {
+    /// Its contents.
+    pub image: Image,
+    /// Its path as the target sees it.
+    pub name: PathBuf,
+    /// A path by which we and the kernel can open it.
+    pub path: PathBuf,
+    /// What to add to an address in the file to get the one in memory.
+    bias: u64,
+}
+
+impl Module {
+    /// Reads the file behind an executable mapping.
+    pub fn load(target: &Target, mapping: &Mapping) -> Result<Module> {
+        let name = mapping.file.clone().context("code outside of any file")?;
+        let path = openable(target, mapping, &name);
+        let bytes = fs::read(&path).with_context(|| format!("cannot read {}", name.display()))?;
+        let image = Image::parse(bytes).with_context(|| name.display().to_string())?;
+        let addr = image.addr_of(mapping.offset).context("a mapping that is no segment of its file")?;
+        Ok(Module { image, name, path, bias: mapping.start.wrapping_sub(addr) })
+    }
+
+    /// The address in the file of an address in memory.
+    pub fn addr_of(&self, in_memory: Addr) -> u64 {
+        in_memory.wrapping_sub(self.bias)
+    }
+
+    fn in_memory(&self, range: &Range<u64>) -> Range<Addr> {
+        range.start.wrapping_add(self.bias)..range.end.wrapping_add(self.bias)
+    }
+}
+
+/// The path through the target's root if it still leads to the mapped file, else the mapping's own link, which works
+/// for replaced and deleted files too but needs CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE.
+fn openable(target: &Target, mapping: &Mapping, name: &Path) -> PathBuf {
+    use std::os::unix::fs::MetadataExt;
+    let through_root = PathBuf::from(format!("/proc/{}/root{}", target.pid, name.display()));
+    let same = |meta: fs::Metadata| {
+        let device = meta.dev();
+        let (major, minor) = (rustix::fs::major(device) as i32, rustix::fs::minor(device) as i32);
+        mapping.inode == ((major, minor), meta.ino())
+    };
+    if fs::metadata(&through_root).is_ok_and(same) { through_root } else { target.openable(mapping) }
+}
+
+/// Everything to be probed for one `lj_alloc_f`.
+#[derive(Debug)]
+pub struct Door {
+    /// The module that holds it.
+    pub module: Module,
+    /// `lj_alloc_f`, as an address in the module.
+    pub addr: u64,
+    /// The instruction to probe.
+    pub probe: Probe,
+    /// Whether symbols, if there are any for this address or name, say the same.
+    pub confirmed: Option<bool>,
+    /// Where mapping calls come back from the kernel.
+    pub map_sites: Vec<MapSite>,
+    /// Code that runs only inside the allocator, or that it shares with other callers of mmap, munmap and mremap.
+    inside: Vec<Range<Addr>>,
+}
+
+/// A probe behind a `syscall` instruction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MapSite {
+    /// Which call returns there.
+    pub syscall: MapSyscall,
+    /// The file, as we and the kernel can open it.
+    pub path: PathBuf,
+    /// Offset of the instruction in the file.
+    pub offset: u64,
+}
+
+impl Door {
+    /// Studies the code at `allocf` in the target.
+    pub fn find(target: &Target, mappings: &[Mapping], allocf: Addr) -> Result<Door> {
+        let mapping = mappings.iter().find(|m| m.executable && m.contains(allocf)).context("lj_alloc_f is unmapped")?;
+        let module = Module::load(target, mapping)?;
+        let addr = module.addr_of(allocf);
+        let probe = site::choose(module.image.code(addr), addr)
+            .with_context(|| format!("no code at {addr:#x} of {}", module.name.display()))?;
+        let confirmed = module.image.functions("lj_alloc_f").next().map(|function| function.addr == addr);
+        let mut inside: Vec<_> =
+            site::reachable(&module.image, addr).iter().map(|range| module.in_memory(range)).collect();
+        let map_sites = map_sites(target, mappings, &module, &mut inside)?;
+        Ok(Door { module, addr, probe, confirmed, map_sites, inside })
+    }
+
+    /// Where in the file the probe goes.
+    pub fn probe_offset(&self) -> Result<u64> {
+        self.module.image.offset_of(self.probe.addr).context("the probe site is not in the file")
+    }
+
+    /// Whether a thread that stands at `ip`, with `return_address` on top of its stack, may be inside the allocator.
+    /// It calls out to nothing but mapping calls, whose code counts as inside whoever calls it, and `memcpy`, which
+    /// keeps no frame: there the return address tells.
+    pub fn is_inside(&self, ip: Addr, return_address: Addr) -> bool {
+        let holds = |addr: Addr| self.inside.iter().any(|range| range.contains(&addr));
+        holds(ip) || holds(return_address)
+    }
+}
+
+/// Finds the returns of mmap, munmap and mremap: in the C library's functions of these names, or, in a program that
+/// has no such library, anywhere in its code.
+fn map_sites(
+    target: &Target,
+    mappings: &[Mapping],
+    own: &Module,
+    inside: &mut Vec<Range<Addr>>,
+) -> Result<Vec<MapSite>> {
+    let mut files = std::collections::BTreeSet::new();
+    let mut sites = Vec::new();
+    let executable = mappings.iter().filter(|m| m.executable && m.file.is_some());
+    for mapping in executable.filter(|m| files.insert(m.inode)) {
+        if !may_be_libc(mapping) {
+            continue;
+        }
+        let module = Module::load(target, mapping)?;
+        for syscall in MapSyscall::ALL {
+            for function in module.image.functions(syscall.name()) {
+                let code = module.image.code(function.addr);
+                let code = &code[..code.len().min(function.size as usize)];
+                let found = site::behind_syscalls(code, function.addr);
+                inside.push(module.in_memory(&(function.addr..function.addr + function.size)));
+                sites.extend(found.into_iter().filter(|&(found, _)| found == syscall).filter_map(|(syscall, addr)| {
+                    Some(MapSite { syscall, path: module.path.clone(), offset: module.image.offset_of(addr)? })
+                }));
+            }
+        }
+    }
+    if sites.is_empty() {
+        let everywhere = own.image.executable().flat_map(|(addr, code)| site::behind_syscalls(code, addr));
+        sites.extend(everywhere.filter_map(|(syscall, addr)| {
+            Some(MapSite { syscall, path: own.path.clone(), offset: own.image.offset_of(addr)? })
+        }));
+    }
+    sites.sort_by_key(|site| (site.syscall, site.offset));
+    sites.dedup();
+    for syscall in [MapSyscall::Mmap, MapSyscall::Munmap] {
+        if !sites.iter().any(|site| site.syscall == syscall) {
+            bail!("{} is not to be found, neither in a C library nor in the program itself", syscall.name());
+        }
+    }
+    Ok(sites)
+}
+
+/// glibc is `libc.so.6` or `libc-2.xx.so`, musl `libc.musl-x86_64.so.1` or `ld-musl-x86_64.so.1`.
+fn may_be_libc(mapping: &Mapping) -> bool {
+    let name = mapping.file.as_deref().and_then(Path::file_name).and_then(|name| name.to_str()).unwrap_or_default();
+    ["libc.", "libc-", "ld-musl"].iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// The `uprobe` PMU's type.
+pub fn uprobe_pmu() -> io::Result<u32> {
+    let text = fs::read_to_string("/sys/bus/event_source/devices/uprobe/type")?;
+    text.trim().parse().map_err(io::Error::other)
+}

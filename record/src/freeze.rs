@@ -1,0 +1,137 @@
+//! Makes a process stand still for a bounded, measured time. The stops end with us, however we end.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::time::{Duration, Instant};
+
+use nix::sys::ptrace;
+use nix::unistd::Pid;
+use rustix::process::{WaitOptions, waitpid};
+
+use crate::sys;
+use crate::target::{Memory, Target};
+
+/// How long to wait for all threads to stop before letting them go again.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// `__WALL` of `<linux/wait.h>`: threads of any kind.
+const WALL: u32 = 0x4000_0000;
+
+/// Why a process cannot be stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum FreezeError {
+    /// It is gone.
+    #[error("the process has ended")]
+    Ended,
+    /// The kernel refuses.
+    #[error("cannot stop thread {tid}: {error}")]
+    Refused {
+        /// The thread.
+        tid: Pid,
+        /// Why.
+        error: io::Error,
+    },
+    /// A thread did not stop in time: it hangs in the kernel.
+    #[error("thread {tid} did not stop within {PATIENCE:?}")]
+    Stuck {
+        /// The thread.
+        tid: Pid,
+    },
+}
+
+/// A process all of whose threads stand still, until dropped.
+#[derive(Debug)]
+pub struct Frozen {
+    target: Target,
+    /// Each thread, and the signal that was being delivered to it when it stopped, 0 if none.
+    threads: BTreeMap<i32, i32>,
+    since: Instant,
+}
+
+impl Frozen {
+    /// Stops every thread, those started meanwhile included.
+    pub fn stop(pid: Pid) -> Result<Frozen, FreezeError> {
+        let target = Target::open(pid).map_err(|_| FreezeError::Ended)?;
+        let mut frozen = Frozen { target, threads: BTreeMap::new(), since: Instant::now() };
+        loop {
+            let listed = frozen.target.threads().map_err(|_| FreezeError::Ended)?;
+            let fresh: Vec<Pid> =
+                listed.into_iter().filter(|tid| !frozen.threads.contains_key(&tid.as_raw())).collect();
+            if fresh.is_empty() {
+                return if frozen.threads.is_empty() { Err(FreezeError::Ended) } else { Ok(frozen) };
+            }
+            for &tid in &fresh {
+                frozen.interrupt(tid)?;
+            }
+            for tid in fresh {
+                frozen.wait(tid)?;
+            }
+        }
+    }
+
+    fn interrupt(&mut self, tid: Pid) -> Result<(), FreezeError> {
+        let interrupted = ptrace::seize(tid, ptrace::Options::empty()).and_then(|()| {
+            self.threads.insert(tid.as_raw(), 0);
+            ptrace::interrupt(tid)
+        });
+        match interrupted {
+            Ok(()) => Ok(()),
+            // It ended since it was listed; if it was the last one, the next listing says so.
+            Err(nix::errno::Errno::ESRCH) => {
+                self.threads.remove(&tid.as_raw());
+                Ok(())
+            }
+            // A zombie cannot be seized either.
+            Err(nix::errno::Errno::EPERM) if !self.target.is_alive() => Err(FreezeError::Ended),
+            Err(error) => Err(FreezeError::Refused { tid, error: error.into() }),
+        }
+    }
+
+    /// Waits until the thread has stopped, for whatever reason, or ended.
+    fn wait(&mut self, tid: Pid) -> Result<(), FreezeError> {
+        let Some(signal) = self.threads.get_mut(&tid.as_raw()) else { return Ok(()) };
+        let options = WaitOptions::NOHANG | WaitOptions::from_bits_retain(WALL);
+        let mut nap = Duration::from_micros(5);
+        loop {
+            match waitpid(rustix::process::Pid::from_raw(tid.as_raw()), options) {
+                Ok(Some((_, status))) if status.stopped() => {
+                    // A stop with an event number is our interrupt or a job-control stop; one without is a signal
+                    // on its way to the thread, to be handed on when it is let go.
+                    let event = status.as_raw() >> 16;
+                    *signal = if event == 0 { status.stopping_signal().unwrap_or(0) } else { 0 };
+                    return Ok(());
+                }
+                Ok(Some(_)) | Err(_) => {
+                    self.threads.remove(&tid.as_raw());
+                    return Ok(());
+                }
+                Ok(None) if self.since.elapsed() > PATIENCE => return Err(FreezeError::Stuck { tid }),
+                Ok(None) => {
+                    std::thread::sleep(nap);
+                    nap = (nap * 2).min(Duration::from_millis(1));
+                }
+            }
+        }
+    }
+
+    /// Each thread's instruction pointer, and the word on top of its stack.
+    pub fn positions(&self) -> Vec<(u64, u64)> {
+        let registers = self.threads.keys().filter_map(|&tid| ptrace::getregs(Pid::from_raw(tid)).ok());
+        registers.map(|regs| (regs.rip, self.target.word(regs.rsp).unwrap_or(0))).collect()
+    }
+
+    /// Lets the process go on; returns how long it stood still.
+    pub fn release(self) -> Duration {
+        let since = self.since;
+        drop(self);
+        since.elapsed()
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        for (&tid, &signal) in &self.threads {
+            // Fails only for a thread that was killed meanwhile, which needs no letting go.
+            let _ = sys::detach(tid, signal);
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Starts a program and waits for its VM to be born.
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, ExitStatus};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use nix::unistd::Pid;
+
+use crate::freeze::Frozen;
+use crate::locate;
+use crate::target::Target;
+
+/// A program of ours. It is not ended with us: it is the user's.
+#[derive(Debug)]
+pub struct Launched {
+    child: Child,
+}
+
+/// What came first.
+#[derive(Debug)]
+pub enum Birth {
+    /// A VM, in this process, which stands still since it was seen.
+    Vm(Pid, Frozen),
+    /// The program's end.
+    Ended(String),
+    /// The wish to stop.
+    Asked,
+}
+
+/// How often to look at first: a VM takes a millisecond to open its libraries.
+const EAGER: Duration = Duration::from_micros(300);
+/// How often to look after a while.
+const PATIENT: Duration = Duration::from_millis(10);
+/// That while.
+const WHILE: Duration = Duration::from_secs(2);
+
+impl Launched {
+    /// Starts `sh -c command`.
+    pub fn shell(command: &str) -> Result<Launched> {
+        Self::spawn(Command::new("/bin/sh").args(["-c", command]), "sh")
+    }
+
+    /// Starts a program with its arguments.
+    pub fn program(words: &[String]) -> Result<Launched> {
+        let (program, arguments) = words.split_first().context("no program given")?;
+        Self::spawn(Command::new(program).args(arguments), program)
+    }
+
+    fn spawn(command: &mut Command, name: &str) -> Result<Launched> {
+        let child = command.spawn().with_context(|| format!("cannot start {name}"))?;
+        Ok(Launched { child })
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id() as i32)
+    }
+
+    /// Waits for a VM in the program or a descendant of it, and stops that process at once, so that little of what it
+    /// does is missed.
+    pub fn wait_for_vm(&mut self, stop: &AtomicBool) -> Result<Birth> {
+        let since = Instant::now();
+        let root = Target::open(self.pid()).context("the program ended at once")?;
+        loop {
+            if let Some(status) = self.status()? {
+                return Ok(Birth::Ended(status));
+            }
+            if stop.load(Ordering::Relaxed) {
+                return Ok(Birth::Asked);
+            }
+            let pids = std::iter::once(root.pid).chain(root.descendants());
+            for pid in pids.filter(|&pid| has_vm(pid)) {
+                // It may have ended or gone on to another program since.
+                if let Ok(frozen) = Frozen::stop(pid) {
+                    if has_vm(pid) {
+                        return Ok(Birth::Vm(pid, frozen));
+                    }
+                }
+            }
+            std::thread::sleep(if since.elapsed() < WHILE { EAGER } else { PATIENT });
+        }
+    }
+
+    /// `exit N` or `signal N` once it has ended.
+    pub fn status(&mut self) -> Result<Option<String>> {
+        match self.child.try_wait() {
+            Ok(status) => Ok(status.map(describe)),
+            // It ended while we had it stopped, and that wait took its status.
+            Err(error) if error.raw_os_error() == Some(nix::libc::ECHILD) => Ok(Some("unknown".into())),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Waits for its end, but no longer than `patience`.
+    pub fn wait(&mut self, patience: Duration) -> Result<Option<String>> {
+        let since = Instant::now();
+        loop {
+            match self.status()? {
+                None if since.elapsed() < patience => std::thread::sleep(Duration::from_millis(5)),
+                status => return Ok(status),
+            }
+        }
+    }
+}
+
+fn describe(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit {code}"),
+        (_, Some(signal)) => format!("signal {signal}"),
+        _ => status.to_string(),
+    }
+}
+
+fn has_vm(pid: Pid) -> bool {
+    let Ok(target) = Target::open(pid) else { return false };
+    let Ok(mappings) = target.mappings() else { return false };
+    !locate::vms(&target, &mappings).vms.is_empty()
+}

@@ -1,0 +1,116 @@
+//! Where the trace goes: a new file that only we can read, or standard output.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+
+/// The place for a trace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// `-o -`
+    Stdout,
+    /// `-o FILE`
+    File {
+        /// Its path.
+        path: PathBuf,
+        /// Whether an existing file may be overwritten.
+        force: bool,
+    },
+}
+
+impl Output {
+    /// Refuses a file that is there already, before anything is done to the target.
+    pub fn check(&self) -> Result<()> {
+        match self {
+            Output::File { path, force: false } if path.exists() => {
+                bail!("{} exists: choose another name with -o, or overwrite it with --force", path.display())
+            }
+            Output::File { path, .. } => {
+                let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+                if parent.is_dir() { Ok(()) } else { bail!("{} is no directory: create it first", parent.display()) }
+            }
+            Output::Stdout => Ok(()),
+        }
+    }
+
+    /// Ends a recording that failed on the way: whether that leaves a trace depends on what failed.
+    pub fn give_up(&self, error: anyhow::Error) -> Result<ExitCode> {
+        let io = error.chain().find_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind);
+        match (self, io) {
+            // Whoever read our output has had enough.
+            (Output::Stdout, Some(io::ErrorKind::BrokenPipe)) => Ok(ExitCode::SUCCESS),
+            (
+                Output::File { path, .. },
+                Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge),
+            ) => {
+                eprintln!(
+                    "record: {error:#}: the recording ended here; {} is readable up to its last whole block (analyze \
+                     says which)",
+                    path.display()
+                );
+                Ok(ExitCode::from(2))
+            }
+            (Output::File { path, .. }, _) => {
+                let _ = fs::remove_file(path);
+                Err(error)
+            }
+            _ => Err(error),
+        }
+    }
+
+    /// Opens it.
+    pub fn open(&self) -> Result<Sink> {
+        match self {
+            Output::Stdout => Ok(Sink::Stdout(io::stdout())),
+            Output::File { path, force } => {
+                let mut options = OpenOptions::new();
+                options.write(true).mode(0o600);
+                if *force {
+                    options.create(true).truncate(true)
+                } else {
+                    options.create_new(true)
+                };
+                let file = options.open(path).with_context(|| format!("cannot create {}", path.display()))?;
+                Ok(Sink::File(BufWriter::with_capacity(1 << 16, file)))
+            }
+        }
+    }
+}
+
+/// An open output.
+#[derive(Debug)]
+pub enum Sink {
+    /// Standard output.
+    Stdout(io::Stdout),
+    /// A file.
+    File(BufWriter<File>),
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Sink::Stdout(out) => out.write(bytes),
+            Sink::File(out) => out.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Sink::Stdout(out) => out.flush(),
+            Sink::File(out) => out.flush(),
+        }
+    }
+}
+
+impl std::fmt::Display for Output {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Output::Stdout => f.write_str("standard output"),
+            Output::File { path, .. } => path.display().fmt(f),
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! Copies the heaps of a frozen process, and turns the copy into keyframes once the process runs again.
+
+use std::collections::HashSet;
+use std::io;
+
+use shared::Addr;
+use shared::heap::layout::{HEADER, INUSE, IS_DIRECT, PAGE};
+use shared::heap::walk::{self, Unreadable, WalkError};
+use shared::heap::{Direct, Heap, Segment};
+
+use crate::locate::global::Global;
+use crate::target::{Mapping, Memory, Target};
+
+/// One VM to copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VmPlace {
+    /// Its number in the trace.
+    pub number: u32,
+    /// Its `malloc_state`.
+    pub mstate: Addr,
+    /// Its global state.
+    pub global: Global,
+}
+
+/// A copy of memory, in pieces.
+#[derive(Debug, Default)]
+pub struct Copy {
+    /// Ascending by address, not overlapping.
+    pieces: Vec<(Addr, Vec<u8>)>,
+}
+
+impl Copy {
+    /// Copies one segment.
+    fn add(&mut self, target: &Target, segment: &Segment) -> io::Result<()> {
+        let mut bytes = vec![0; segment.size as usize];
+        target.read(segment.base, &mut bytes)?;
+        let at = self.pieces.partition_point(|piece| piece.0 < segment.base);
+        self.pieces.insert(at, (segment.base, bytes));
+        Ok(())
+    }
+
+    /// Bytes copied.
+    pub fn len(&self) -> u64 {
+        self.pieces.iter().map(|piece| piece.1.len() as u64).sum()
+    }
+
+    /// Whether nothing was copied.
+    pub fn is_empty(&self) -> bool {
+        self.pieces.is_empty()
+    }
+
+    fn slice(&self, addr: Addr, len: usize) -> Option<&[u8]> {
+        let at = self.pieces.partition_point(|piece| piece.0 <= addr).checked_sub(1)?;
+        let (base, bytes) = &self.pieces[at];
+        let start = usize::try_from(addr - base).ok()?;
+        bytes.get(start..start.checked_add(len)?)
+    }
+}
+
+impl Memory for Copy {
+    fn read(&self, addr: Addr, bytes: &mut [u8]) -> io::Result<()> {
+        let found = self.slice(addr, bytes.len()).ok_or(io::ErrorKind::AddrNotAvailable)?;
+        bytes.copy_from_slice(found);
+        Ok(())
+    }
+}
+
+/// What was copied of a process while it stood still.
+#[derive(Debug, Default)]
+pub struct Snapshot {
+    /// The VMs whose segments could be copied, and how many bytes these are.
+    pub vms: Vec<(VmPlace, u64)>,
+    /// The VMs that are no longer there.
+    pub gone: Vec<u32>,
+    /// Their segments.
+    pub memory: Copy,
+    direct: Vec<Direct>,
+}
+
+/// Copies all segments of all VMs, and finds the direct blocks. The process must stand still.
+pub fn take(target: &Target, vms: &[VmPlace], mappings: &[Mapping]) -> Snapshot {
+    let mut snapshot = Snapshot::default();
+    let read = reader(target);
+    let mut segments = Vec::new();
+    for vm in vms {
+        let found = walk::segments(vm.mstate, &read).ok();
+        match found.filter(|found| found.iter().all(|segment| snapshot.memory.add(target, segment).is_ok())) {
+            Some(found) => {
+                snapshot.vms.push((*vm, found.iter().map(|segment| segment.size).sum()));
+                segments.extend(found);
+            }
+            None => snapshot.gone.push(vm.number),
+        }
+    }
+    snapshot.direct = direct_blocks(target, mappings, &segments);
+    snapshot
+}
+
+/// A memory's `read` in the form the walk takes.
+fn reader(memory: &impl Memory) -> impl Fn(Addr, &mut [u8]) -> Result<(), Unreadable> {
+    |addr, bytes: &mut [u8]| memory.read(addr, bytes).map_err(|_| Unreadable)
+}
+
+/// The direct blocks among the pages that belong to no segment, by their signature.
+fn direct_blocks(target: &Target, mappings: &[Mapping], segments: &[Segment]) -> Vec<Direct> {
+    let mut segments: Vec<&Segment> = segments.iter().collect();
+    segments.sort_by_key(|segment| segment.base);
+    let outside = |page: Addr| {
+        let at = segments.partition_point(|segment| segment.base <= page);
+        at == 0 || !segments[at - 1].contains(page)
+    };
+    let pages: Vec<Addr> = mappings
+        .iter()
+        .filter(|mapping| mapping.is_anonymous_data())
+        .flat_map(|mapping| (mapping.start..mapping.end).step_by(PAGE as usize))
+        .filter(|&page| outside(page))
+        .collect();
+    let mut candidates = Vec::new();
+    target.read_many(&pages, HEADER as usize, |page, bytes| {
+        if bytes[..8] == IS_DIRECT.to_le_bytes() {
+            candidates.push(page);
+        }
+    });
+    let mut found: Vec<Direct> = Vec::new();
+    for base in candidates {
+        // What looks like a header inside a block is the block's own payload.
+        let in_last = found.last().is_some_and(|last| base < last.base + last.size);
+        if let Some(direct) = walk::direct_block(base, &reader(target)).filter(|_| !in_last) {
+            found.push(direct);
+        }
+    }
+    found
+}
+
+impl Snapshot {
+    /// Walks every VM's copy. The process need not stand still any more.
+    pub fn heaps(&self) -> Vec<(u32, Result<Heap, WalkError>)> {
+        let owners = self.owners();
+        let heap = |vm: &VmPlace| {
+            let mut heap = walk::walk(vm.mstate, &reader(&self.memory))?;
+            (heap.gc_total, heap.gc_threshold) =
+                vm.global.gc_counters(&self.memory).ok_or(WalkError::Unreadable(vm.global.addr))?;
+            heap.direct =
+                self.direct.iter().zip(&owners).filter(|(_, owner)| **owner == vm.number).map(|(d, _)| *d).collect();
+            Ok(heap)
+        };
+        self.vms.iter().map(|(vm, _)| (vm.number, heap(vm))).collect()
+    }
+
+    /// The VM each direct block belongs to: the one that refers to it, where there is a choice.
+    fn owners(&self) -> Vec<u32> {
+        let first = self.vms.first().map_or(0, |(vm, _)| vm.number);
+        if self.vms.len() < 2 || self.direct.is_empty() {
+            return vec![first; self.direct.len()];
+        }
+        let referred: Vec<(u32, HashSet<Addr>)> =
+            self.vms.iter().map(|(vm, _)| (vm.number, self.references(vm))).collect();
+        let owner = |direct: &Direct| {
+            let block = direct.base + HEADER;
+            referred.iter().find(|(_, blocks)| blocks.contains(&block)).map_or(first, |(number, _)| *number)
+        };
+        self.direct.iter().map(owner).collect()
+    }
+
+    /// The direct blocks that a VM's segments hold a pointer to. Objects refer to their blocks by plain pointers or
+    /// tagged ones (GC64 keeps 47 bits), non-GC64 builds by 32-bit words.
+    fn references(&self, vm: &VmPlace) -> HashSet<Addr> {
+        let blocks: HashSet<Addr> = self.direct.iter().map(|direct| direct.base + HEADER).collect();
+        let segments = walk::segments(vm.mstate, &reader(&self.memory)).unwrap_or_default();
+        let pieces = segments.iter().filter_map(|segment| self.memory.slice(segment.base, segment.size as usize));
+        let mut found = HashSet::new();
+        for piece in pieces {
+            let words = piece.chunks_exact(8).map(|word| word.try_into().map_or(0, u64::from_le_bytes));
+            let pointers = words.flat_map(|word| {
+                if vm.global.gc64 { [word & ((1 << 47) - 1), 0] } else { [word & !INUSE & 0xffff_ffff, word >> 32] }
+            });
+            found.extend(pointers.filter(|pointer| blocks.contains(pointer)));
+        }
+        found
+    }
+}
