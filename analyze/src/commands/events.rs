@@ -1,0 +1,123 @@
+//! `analyze events`: every call and mapping call, a row each, in the order of each VM's stream.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use polars::prelude::{Column, DataFrame, NamedFrom, Series};
+use polars_io::SerWriter;
+use polars_io::csv::write::CsvWriter;
+use polars_io::parquet::write::ParquetWriter;
+use serde_json::json;
+use shared::call::Event;
+use shared::trace::frame::Kind;
+use shared::trace::reader::{End, Frame};
+
+use super::with_output;
+use crate::cli::{EventsArguments, EventsFormat};
+use crate::source::{FileTrace, Source};
+
+/// Runs the command.
+pub fn run(arguments: &EventsArguments) -> Result<ExitCode> {
+    let trace = Source(arguments.trace.clone()).open()?;
+    let blocks = trace.frames.iter().filter(|frame| frame.head.kind == Kind::Calls);
+    let blocks: Vec<Frame> =
+        blocks.filter(|frame| arguments.vm.is_none_or(|vm| vm == frame.head.vm)).copied().collect();
+    if arguments.format == EventsFormat::Parquet && arguments.output.is_none() {
+        bail!("Parquet is no text: name a file with -o");
+    }
+    with_output(arguments.output.as_deref(), |out| match arguments.format {
+        EventsFormat::Csv => csv(&trace, &blocks, out),
+        EventsFormat::Jsonl => jsonl(&trace, &blocks, out),
+        EventsFormat::Parquet => parquet(&trace, &blocks, out),
+    })?;
+    match &trace.end {
+        End::Complete(_) => Ok(ExitCode::SUCCESS),
+        End::Truncated { what, .. } => {
+            eprintln!("analyze: {what}; the events before it are written");
+            Ok(ExitCode::from(2))
+        }
+    }
+}
+
+/// The rows of a block as columns. Signed, because Spark and others know no unsigned 64 bit; addresses are below
+/// 2^47, and an error result is the negative number the kernel returned.
+fn frame(trace: &FileTrace, frame: &Frame) -> Result<DataFrame> {
+    let block = trace.calls(frame)?;
+    let events: Vec<Event> = block.events().collect();
+    let text = |name: &str, of: fn(&Event) -> &'static str| {
+        Column::from(Series::new(name.into(), events.iter().map(of).collect::<Vec<_>>()))
+    };
+    let number = |name: &str, of: fn(&Event) -> Option<u64>| {
+        let values: Vec<Option<i64>> = events.iter().map(|event| of(event).map(|value| value as i64)).collect();
+        Column::from(Series::new(name.into(), values))
+    };
+    let vm = vec![i64::from(frame.head.vm); events.len()];
+    Ok(DataFrame::new(events.len(), vec![
+        Column::from(Series::new("vm".into(), vm)),
+        number("time_ns", |event| Some(event.time())),
+        text("event", |event| match event {
+            Event::Call(call) => call.kind().name(),
+            Event::Map(map) => map.op.name(),
+        }),
+        number("ptr", |event| match event {
+            Event::Call(call) => Some(call.ptr),
+            Event::Map(map) => Some(map.addr),
+        }),
+        number("old_size", |event| match event {
+            Event::Call(call) => Some(call.osize),
+            Event::Map(map) => Some(map.len),
+        }),
+        number("new_size", |event| match event {
+            Event::Call(call) => Some(call.nsize),
+            Event::Map(map) => Some(map.new_len),
+        }),
+        number("result", |event| match event {
+            Event::Call(_) => None,
+            Event::Map(map) => Some(map.result),
+        }),
+    ])?)
+}
+
+fn csv(trace: &FileTrace, blocks: &[Frame], out: &mut dyn Write) -> Result<()> {
+    let mut header = true;
+    for block in blocks {
+        CsvWriter::new(&mut *out).include_header(header).finish(&mut frame(trace, block)?)?;
+        header = false;
+    }
+    if header {
+        writeln!(out, "vm,time_ns,event,ptr,old_size,new_size,result")?;
+    }
+    Ok(())
+}
+
+fn jsonl(trace: &FileTrace, blocks: &[Frame], out: &mut dyn Write) -> Result<()> {
+    for block in blocks {
+        for event in trace.calls(block)?.events() {
+            let row = match event {
+                Event::Call(call) => json!({
+                    "vm": block.head.vm, "time_ns": call.time, "event": call.kind().name(),
+                    "ptr": call.ptr, "old_size": call.osize, "new_size": call.nsize,
+                }),
+                Event::Map(map) => json!({
+                    "vm": block.head.vm, "time_ns": map.time, "event": map.op.name(),
+                    "ptr": map.addr, "old_size": map.len, "new_size": map.new_len, "result": map.result as i64,
+                }),
+            };
+            writeln!(out, "{row}")?;
+        }
+    }
+    Ok(())
+}
+
+/// One row group a block, so that memory does not grow with the trace.
+fn parquet(trace: &FileTrace, blocks: &[Frame], out: &mut dyn Write) -> Result<()> {
+    let Some(first) = blocks.first() else { bail!("there are no calls in this trace") };
+    let schema = frame(trace, first)?.schema().clone();
+    let mut writer = ParquetWriter::new(out).batched(&schema)?;
+    for block in blocks {
+        writer.write_batch(&frame(trace, block)?)?;
+    }
+    writer.finish()?;
+    Ok(())
+}
