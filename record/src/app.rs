@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
@@ -170,7 +170,7 @@ fn record(
         }
         report::found(&session, &output);
         if arguments.mode == Mode::Snapshot {
-            return Ok(Stopped::Asked);
+            return Ok(Stopped::Snapshot);
         }
         let until = arguments.duration.map(|duration| Instant::now() + duration);
         let stopped = session.run(stop, until, arguments.keyframe_every)?;
@@ -190,17 +190,10 @@ fn record(
     if arguments.mode == Mode::Full {
         session.cost.hit_ns = calibrate::hit_cost_ns(emulated).unwrap_or(0);
     }
-    let reason = match (arguments.mode, stopped) {
-        (Mode::Snapshot, _) => "the snapshot is taken",
-        (_, Stopped::Asked) => "asked to stop",
-        (_, Stopped::Duration) => "the time was up",
-        (_, Stopped::TargetEnded) => "the target ended",
-    };
-    let (trailer, bytes, missed) = match session.finish(reason, status) {
+    let (trailer, bytes, missed) = match session.finish(stopped, status) {
         Ok(done) => done,
         Err(error) => return output.give_up(error),
     };
     report::summary(&trailer, bytes, &missed, &output);
-    let _ = stop.load(Ordering::Relaxed);
     Ok(if trailer.lost > 0 || !missed.is_empty() { ExitCode::from(2) } else { ExitCode::SUCCESS })
 }

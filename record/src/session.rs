@@ -63,6 +63,20 @@ pub enum Stopped {
     Duration,
     /// The target is no more.
     TargetEnded,
+    /// One snapshot was all there was to do.
+    Snapshot,
+}
+
+impl Stopped {
+    /// The words in the trace and the summary.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Stopped::Asked => "asked to stop",
+            Stopped::Duration => "the time was up",
+            Stopped::TargetEnded => "the target ended",
+            Stopped::Snapshot => "the snapshot is taken",
+        }
+    }
 }
 
 /// A process being recorded.
@@ -416,7 +430,7 @@ impl<W: Write> Session<W> {
 
     /// Closes the probes and ends the trace. Returns the totals it ends with, the bytes written, and why keyframes
     /// are missing.
-    pub fn finish(mut self, reason: &str, target_status: Option<String>) -> Result<(Trailer, u64, Vec<String>)> {
+    pub fn finish(mut self, stopped: Stopped, target_status: Option<String>) -> Result<(Trailer, u64, Vec<String>)> {
         self.drain(None)?;
         self.safe_until = u64::MAX;
         self.drain(None)?;
@@ -425,7 +439,8 @@ impl<W: Write> Session<W> {
         self.cost.elapsed_ns = self.started.elapsed().as_nanos() as u64;
         self.cost.recorder_cpu_ns = cpu_ns();
         let trailer = Trailer {
-            reason: reason.to_owned(),
+            reason: stopped.reason().to_owned(),
+            target_ended: stopped == Stopped::TargetEnded,
             target_status,
             calls: self.streams.writer.calls(),
             lost: self.streams.lost,

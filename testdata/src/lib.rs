@@ -1,4 +1,4 @@
-//! Real LuaJIT programs to record: three builds of `luajit`, those that the system and Debian ship, neovim and nginx,
+//! Real LuaJIT programs to record, and ljscope's own programs to record them with: three builds of `luajit`, those that the system and Debian ship, neovim and nginx,
 //! with workloads for them. Tests, demo and bench start them through this crate; `scripts/deps` installs what is not
 //! built here.
 //!
@@ -10,11 +10,13 @@ mod interpreter;
 mod load;
 mod nginx;
 mod program;
+mod tools;
 
 pub use interpreter::Interpreter;
 pub use load::Load;
 pub use nginx::Nginx;
 pub use program::Program;
+pub use tools::{Recorder, analyze, analyze_stream, may_record, skip, tool};
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -10,7 +10,7 @@ use testdata::{Interpreter, Nginx, WORKLOADS};
 fn installed(name: &str) -> Vec<Interpreter> {
     let (found, missing): (Vec<_>, Vec<_>) = Interpreter::all().into_iter().partition(Result::is_ok);
     for reason in missing.into_iter().filter_map(Result::err) {
-        eprintln!("{name}: skipped for one interpreter: {reason}");
+        testdata::skip(name, &reason);
     }
     found.into_iter().flatten().collect()
 }
@@ -75,7 +75,7 @@ fn programs_that_do_not_speak_the_protocol_are_errors() -> io::Result<()> {
 #[test]
 fn nginx_answers_and_ends() -> io::Result<()> {
     if let Err(reason) = Nginx::available() {
-        eprintln!("nginx: skipped: {reason}");
+        testdata::skip("nginx", &reason);
         return Ok(());
     }
     let nginx = Nginx::start()?;

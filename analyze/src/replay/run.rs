@@ -51,7 +51,6 @@ pub struct Peak {
 }
 
 /// What became of a stretch.
-#[derive(Debug)]
 pub struct Replayed {
     /// The VM.
     pub vm: u32,

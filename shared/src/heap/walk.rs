@@ -117,11 +117,13 @@ fn walk_segment(segment: &Segment, top: Addr, memory: &impl Memory, chunks: &mut
         let [prev_foot, head] = words(memory, addr)?;
         let (size, used) = (head & !INUSE, head & CINUSE != 0);
         let fits = addr.checked_add(size).is_some_and(|next| next <= end);
-        if !fits || size % layout::ALIGNMENT != 0 || (size < MIN_CHUNK && size != FENCEPOST) {
+        // top alone may shrink to anything above nothing.
+        let large_enough = size >= MIN_CHUNK || size == FENCEPOST || addr == top && size > 0;
+        if !fits || size % layout::ALIGNMENT != 0 || !large_enough {
             return broken(addr + 8, "a chunk's size fits its segment", head);
         }
         // The chunk before the first one and before each fencepost counts as in use.
-        if (head & PINUSE != 0) != previous_used && size != FENCEPOST {
+        if (head & PINUSE != 0) != previous_used && (size != FENCEPOST || addr == top) {
             return broken(addr + 8, "a chunk knows whether the one before is in use", head);
         }
         if let Some(last) = chunks.last().filter(|_| !previous_used)
@@ -138,7 +140,7 @@ fn walk_segment(segment: &Segment, top: Addr, memory: &impl Memory, chunks: &mut
         if addr - size == top {
             return if end - addr == TOP_FOOT { Ok(()) } else { broken(top, "top ends its segment", end - addr) };
         }
-        if size == FENCEPOST && end - addr == layout::OLD_FOOT {
+        if size == FENCEPOST && used && end - addr == layout::OLD_FOOT {
             return Ok(());
         }
         if end - addr < HEADER {

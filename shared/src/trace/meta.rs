@@ -103,7 +103,9 @@ pub struct Gap {
 pub struct Trailer {
     /// Why it ended.
     pub reason: String,
-    /// How the target ended, if it did: `exit 0`, `signal 9`.
+    /// Whether it ended because the target did: then there is no keyframe at its end.
+    pub target_ended: bool,
+    /// How the target ended, if that is known: `exit 0`, `signal 9`.
     pub target_status: Option<String>,
     /// Calls in the trace.
     pub calls: u64,
