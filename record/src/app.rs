@@ -170,12 +170,14 @@ fn record(
         }
         report::found(&session, &output);
         if arguments.mode == Mode::Snapshot {
+            session.close()?;
             return Ok(Stopped::Snapshot);
         }
         let until = arguments.duration.map(|duration| Instant::now() + duration);
         let stopped = session.run(stop, until, arguments.keyframe_every)?;
         // The end's keyframe; there is none if the target was faster.
         let alive = stopped != Stopped::TargetEnded && session.keyframe(None)?;
+        session.close()?;
         Ok(if alive { stopped } else { Stopped::TargetEnded })
     })();
     let stopped = match recorded {
@@ -188,7 +190,10 @@ fn record(
         None => None,
     };
     if arguments.mode == Mode::Full {
-        session.cost.hit_ns = calibrate::hit_cost_ns(emulated).unwrap_or(0);
+        match calibrate::hit_cost_ns(emulated) {
+            Ok(ns) => session.cost.hit_ns = ns,
+            Err(error) => eprintln!("record: the cost of a hit could not be measured: {error:#}"),
+        }
     }
     let (trailer, bytes, missed) = match session.finish(stopped, status) {
         Ok(done) => done,

@@ -19,6 +19,8 @@ use crate::target::Target;
 pub const CHILD_ARGUMENT: &str = "__calibrate";
 /// Calls a round: 20 ms at a microsecond each.
 const CALLS: u32 = 20_000;
+/// Rounds with and without the probe; other load can only slow one down.
+const ROUNDS: u32 = 5;
 /// Data pages of a ring that holds a round's records of 72 bytes.
 const RING_PAGES: usize = 512;
 
@@ -66,10 +68,10 @@ impl Helper {
         Ok(Helper { child, stdin, stdout: BufReader::new(stdout) })
     }
 
-    /// The fastest of three rounds, in nanoseconds; `after` runs behind each.
+    /// The fastest of some rounds, in nanoseconds; `after` runs behind each.
     fn rounds(&mut self, mut after: impl FnMut()) -> Result<u64> {
         let mut best = u64::MAX;
-        for _ in 0..3 {
+        for _ in 0..ROUNDS {
             self.stdin.write_all(b"go\n")?;
             let mut line = String::new();
             self.stdout.read_line(&mut line)?;
@@ -118,6 +120,6 @@ pub fn hit_cost_ns(emulated: bool) -> Result<u64> {
         ring.drain(None, |_| {});
     })?;
     let hits = event.counts()?.hits;
-    ensure!(hits == u64::from(CALLS) * 3, "{hits} hits for {} calls", CALLS * 3);
+    ensure!(hits == u64::from(CALLS * ROUNDS), "{hits} hits for {} calls", CALLS * ROUNDS);
     Ok(probed.saturating_sub(bare) / u64::from(CALLS))
 }

@@ -2,6 +2,7 @@
 //! the memory, because memory shows the breakpoints of whoever probes it.
 
 use object::{Object, ObjectSegment, ObjectSymbol, SegmentFlags};
+use shared::heap::layout;
 
 /// A parsed executable or library.
 #[derive(Debug)]
@@ -101,11 +102,13 @@ impl Image {
         })
     }
 
-    /// The address of a place in the file, in the segment that is loaded executable.
+    /// The address of a place in the file, in the segment that is loaded executable. The segment is mapped by whole
+    /// pages, so the place may lie before it on its first page.
     pub fn addr_of(&self, offset: u64) -> Option<u64> {
         self.segments.iter().filter(|load| load.executable).find_map(|load| {
-            let skip = offset.checked_sub(load.offset).filter(|&skip| skip < load.size)?;
-            load.addr.checked_add(skip)
+            let first_page = load.offset & !(layout::PAGE - 1);
+            let mapped = offset >= first_page && offset < load.offset.saturating_add(load.size);
+            mapped.then(|| load.addr.wrapping_add(offset).wrapping_sub(load.offset))
         })
     }
 

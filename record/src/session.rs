@@ -428,9 +428,8 @@ impl<W: Write> Session<W> {
         Ok(())
     }
 
-    /// Closes the probes and ends the trace. Returns the totals it ends with, the bytes written, and why keyframes
-    /// are missing.
-    pub fn finish(mut self, stopped: Stopped, target_status: Option<String>) -> Result<(Trailer, u64, Vec<String>)> {
+    /// Takes what is left in the rings and closes the probes: from here on the target is as it was.
+    pub fn close(&mut self) -> Result<()> {
         self.drain(None)?;
         self.safe_until = u64::MAX;
         self.drain(None)?;
@@ -438,6 +437,12 @@ impl<W: Write> Session<W> {
         probes::close(self.threads.drain(..).flat_map(|(_, thread)| thread.into_events()).collect());
         self.cost.elapsed_ns = self.started.elapsed().as_nanos() as u64;
         self.cost.recorder_cpu_ns = cpu_ns();
+        Ok(())
+    }
+
+    /// Ends the trace of a closed session. Returns the totals it ends with, the bytes written, and why keyframes are
+    /// missing.
+    pub fn finish(self, stopped: Stopped, target_status: Option<String>) -> Result<(Trailer, u64, Vec<String>)> {
         let trailer = Trailer {
             reason: stopped.reason().to_owned(),
             target_ended: stopped == Stopped::TargetEnded,

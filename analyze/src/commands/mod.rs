@@ -6,14 +6,14 @@ pub mod stats;
 pub mod verify;
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
 use crate::cli::{Arguments, Command, StatsArguments};
-use crate::output::Format;
+use crate::output::{Format, Options};
 use crate::replay::verdict::{Judgement, Verdict};
 
 /// Runs the program.
@@ -54,6 +54,12 @@ fn with_output(path: Option<&Path>, write: impl FnOnce(&mut dyn Write) -> Result
     file.persist(path).with_context(cannot)?;
     readable_by_all(path, permissions);
     Ok(())
+}
+
+/// Colour only where a terminal shows it and nobody objects.
+fn options(file: Option<&Path>) -> Options {
+    let color = file.is_none() && io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    Options { color, ..Options::default() }
 }
 
 /// A temporary file is private; an output is an ordinary file.

@@ -1,11 +1,10 @@
 //! `analyze TRACE` and `analyze stats`: the populations of each VM's heap at a moment.
 
-use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
-use super::{exit_code, with_output};
+use super::{exit_code, options, with_output};
 use crate::cli::StatsArguments;
 use crate::metrics::population::Populations;
 use crate::output::{self, Format, Options};
@@ -24,8 +23,7 @@ pub fn run(arguments: &StatsArguments) -> Result<ExitCode> {
     let trace = source.open()?;
     let asked = arguments.at.unwrap_or_default();
     let report = report(&source.to_string(), &trace, asked, arguments.vm)?;
-    let color = arguments.output.is_none() && std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let options = Options { compat: arguments.compat, color };
+    let options = Options { compat: arguments.compat, ..options(arguments.output.as_deref()) };
     with_output(arguments.output.as_deref(), |out| output::write(&report, arguments.format, &options, out))?;
     let exact = report.vms.iter().all(|vm| vm.moment.short_of.is_none());
     Ok(if exact { exit_code(&report.verdict) } else { ExitCode::from(2) })

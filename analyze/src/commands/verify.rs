@@ -4,11 +4,12 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use super::{exit_code, with_output};
+use super::{exit_code, options, with_output};
 use crate::cli::{TextOrJson, VerifyArguments};
 use crate::output;
 use crate::replay::Plan;
 use crate::replay::state::whole;
+use crate::report::Report;
 use crate::source::Source;
 
 /// Runs the command.
@@ -16,18 +17,24 @@ pub fn run(arguments: &VerifyArguments) -> Result<ExitCode> {
     let source = Source(arguments.trace.clone());
     let trace = source.open()?;
     let plan = Plan::new(&trace)?;
-    let verdict = whole(&trace, &plan).verdict;
+    let report = Report {
+        source: source.to_string(),
+        header: trace.header.clone(),
+        verdict: whole(&trace, &plan).verdict,
+        processes: plan.processes,
+        vms: Vec::new(),
+    };
     with_output(None, |out| match arguments.format {
-        TextOrJson::Text => output::text::verdict(&source.to_string(), &verdict, out),
+        TextOrJson::Text => Ok(output::text::verdict(&report, &options(None), out)?),
         TextOrJson::Json => {
             let document = serde_json::json!({
-                "source": source.to_string(),
-                "judgement": verdict.judgement(),
-                "verdict": verdict,
+                "source": report.source,
+                "judgement": report.verdict.judgement(),
+                "verdict": report.verdict,
             });
             serde_json::to_writer_pretty(&mut *out, &document)?;
             Ok(writeln!(out)?)
         }
     })?;
-    Ok(exit_code(&verdict))
+    Ok(exit_code(&report.verdict))
 }

@@ -2,6 +2,7 @@
 
 use super::BadPayload;
 use super::varint::{Cursor, put, put_signed};
+use crate::Addr;
 use crate::heap::{Chunk, Direct, Heap, Segment};
 
 /// A heap at a moment at which its whole process stood still, and what that cost the process. Every event of its VM
@@ -89,19 +90,17 @@ impl Keyframe {
             Ok(Segment { base: cursor.get()?, size: cursor.get()?, record: cursor.get()? })
         })?;
         for segment in &heap.segments {
-            if segment.base.checked_add(segment.size).is_none() {
-                return Err(BadPayload(format!("keyframe: segment {:#x} ends beyond memory", segment.base)));
-            }
+            end("segment", segment.base, segment.size)?;
         }
         let mut next = 0u64;
         heap.chunks = list(&mut cursor, |cursor| {
             let word = cursor.get()?;
             let addr = if word & 2 != 0 { next } else { cursor.get()? };
-            let chunk = Chunk { addr, size: (word & !3) << 1, used: word & 1 != 0 };
-            next = addr
-                .checked_add(chunk.size)
-                .ok_or_else(|| BadPayload(format!("keyframe: chunk {addr:#x} ends beyond memory")))?;
-            Ok(chunk)
+            let Some(size) = (word & !3).checked_mul(2) else {
+                return Err(BadPayload(format!("keyframe: chunk {addr:#x} is larger than memory")));
+            };
+            next = end("chunk", addr, size)?;
+            Ok(Chunk { addr, size, used: word & 1 != 0 })
         })?;
         let mut last = 0u64;
         heap.binned = list(&mut cursor, |cursor| {
@@ -109,9 +108,17 @@ impl Keyframe {
             Ok(last)
         })?;
         heap.direct = list(&mut cursor, |cursor| Ok(Direct { base: cursor.get()?, size: cursor.get()? }))?;
+        for direct in &heap.direct {
+            end("direct block", direct.base, direct.size)?;
+        }
         cursor.end()?;
         Ok(Keyframe { heap, pause })
     }
+}
+
+/// Where something ends, which must be an address.
+fn end(what: &str, addr: Addr, size: u64) -> Result<Addr, BadPayload> {
+    addr.checked_add(size).ok_or_else(|| BadPayload(format!("keyframe: {what} {addr:#x} ends beyond memory")))
 }
 
 /// A count, then that many items of at least a byte each.

@@ -1,0 +1,112 @@
+//! CSV: one row for each VM, population and bucket.
+
+use std::io::Write;
+
+use anyhow::Result;
+use polars::prelude::DataFrame;
+use polars_io::SerWriter;
+use polars_io::csv::write::CsvWriter;
+
+use super::words::last_of;
+use crate::report::Report;
+
+/// The columns, each as long as there are buckets. Figures are `i64`, as in Parquet.
+#[derive(Default)]
+struct Columns {
+    trace: Vec<String>,
+    pid: Vec<i64>,
+    vm: Vec<i64>,
+    label: Vec<String>,
+    time_ns: Vec<i64>,
+    population: Vec<&'static str>,
+    size_from: Vec<i64>,
+    size_to: Vec<i64>,
+    count: Vec<i64>,
+    bytes: Vec<i64>,
+}
+
+/// Writes the CSV, a header line first.
+pub fn write(report: &Report, out: &mut dyn Write) -> Result<()> {
+    CsvWriter::new(out).finish(&mut frame(report)?)?;
+    Ok(())
+}
+
+/// The rows: VMs in order, populations in order, buckets by size. `size_to` is the largest size a bucket counts.
+pub fn frame(report: &Report) -> Result<DataFrame> {
+    let mut columns = Columns::default();
+    for vm in &report.vms {
+        for (population, sizes) in vm.populations.named() {
+            for (bucket, tally) in &sizes.buckets {
+                columns.trace.push(report.source.clone());
+                columns.pid.push(i64::from(vm.vm.pid));
+                columns.vm.push(i64::from(vm.number));
+                columns.label.push(vm.vm.label.clone());
+                columns.time_ns.push(integer(vm.moment.time));
+                columns.population.push(population);
+                columns.size_from.push(integer(*bucket));
+                columns.size_to.push(integer(last_of(*bucket)));
+                columns.count.push(integer(tally.count));
+                columns.bytes.push(integer(tally.bytes));
+            }
+        }
+    }
+    let Columns { trace, pid, vm, label, time_ns, population, size_from, size_to, count, bytes } = columns;
+    Ok(polars::df!(
+        "trace" => trace,
+        "pid" => pid,
+        "vm" => vm,
+        "label" => label,
+        "time_ns" => time_ns,
+        "population" => population,
+        "size_from" => size_from,
+        "size_to" => size_to,
+        "count" => count,
+        "bytes" => bytes,
+    )?)
+}
+
+/// No real size, count or time comes near the limit of `i64`.
+fn integer(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::{json, sample};
+
+    #[test]
+    fn sums_equal_those_of_the_json() {
+        let report = sample::report();
+        let mut bytes = Vec::new();
+        write(&report, &mut bytes).unwrap();
+        let text = String::from_utf8(bytes).unwrap();
+        let mut lines = text.lines();
+        assert_eq!(lines.next(), Some("trace,pid,vm,label,time_ns,population,size_from,size_to,count,bytes"));
+        let rows: Vec<Vec<&str>> = lines.map(|line| line.split(',').collect()).collect();
+        let sum = |vm: u32, population: &str, column: usize| -> u64 {
+            let ours = rows.iter().filter(|row| row[2] == vm.to_string() && row[5] == population);
+            ours.map(|row| row[column].parse::<u64>().unwrap()).sum()
+        };
+        for (vm, stats) in report.vms.iter().zip(json::stats(&report, true)) {
+            for (population, summary) in [("used", &stats.used), ("free", &stats.free), ("segments", &stats.segments)] {
+                assert_eq!(sum(vm.number, population, 8), summary.count);
+                assert_eq!(sum(vm.number, population, 9), summary.sum);
+            }
+        }
+    }
+
+    #[test]
+    fn names_with_commas_are_quoted_and_no_buckets_leave_the_header() {
+        let mut report = sample::report();
+        report.vms.truncate(1);
+        report.vms[0].vm.label = "a,\"b".to_owned();
+        let mut bytes = Vec::new();
+        write(&report, &mut bytes).unwrap();
+        assert!(String::from_utf8(bytes).unwrap().contains("\"a,\"\"b\""));
+        report.vms.clear();
+        let mut bytes = Vec::new();
+        write(&report, &mut bytes).unwrap();
+        assert_eq!(bytes.iter().filter(|byte| **byte == b'\n').count(), 1);
+    }
+}

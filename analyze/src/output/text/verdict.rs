@@ -1,0 +1,186 @@
+//! The verdict: in brief before the figures, or in full on its own.
+
+use std::io::{self, Write};
+
+use super::Options;
+use crate::output::words;
+use crate::replay::verdict::{CostReport, Judgement, Verdict};
+use crate::report::Report;
+
+/// How many of a kind the brief form lists.
+const BRIEF: usize = 3;
+
+/// Writes the judgement and only what speaks against it, and what the recording cost.
+pub(super) fn brief(report: &Report, options: &Options, out: &mut dyn Write) -> io::Result<()> {
+    head(report, options, out)?;
+    facts(&findings(&report.verdict, BRIEF), options, out)?;
+    facts(&[("trace", trace(report)), ("cost", cost(report))], options, out)
+}
+
+/// Writes all that is known about how far a trace can be trusted.
+pub fn write(report: &Report, options: &Options, out: &mut dyn Write) -> io::Result<()> {
+    head(report, options, out)?;
+    facts(&findings(&report.verdict, usize::MAX), options, out)?;
+    let Verdict { calls, calls_replayed, calls_not_replayed, keyframes, keyframes_compared, .. } = report.verdict;
+    let part = |part, whole| format!("{} of {}", words::thousands(part), words::thousands(whole));
+    let against = |differ, all| format!("{}, {} differ", words::thousands(all), words::thousands(differ));
+    let Verdict { chunks_compared, chunks_differing, direct_compared, direct_differing, .. } = report.verdict;
+    let mut rows = vec![
+        ("replayed", format!("{} calls; {} not", part(calls_replayed, calls), words::thousands(calls_not_replayed))),
+        ("compared", format!("{} keyframes; one with nothing replayed before it has nothing to be compared with", part(keyframes_compared, keyframes))),
+        ("chunks", against(chunks_differing, chunks_compared)),
+        ("direct", against(direct_differing, direct_compared)),
+        ("lost", format!("{}, in {}", words::count(report.verdict.calls_lost, "hit"), gaps(&report.verdict))),
+    ];
+    if let Some(check) = &report.verdict.release_check {
+        rows.push(("build", format!("releases free segments {check}")));
+    }
+    if let Some(ended) = &report.verdict.ended {
+        rows.push(("ended", words::name(ended, 500)));
+    }
+    rows.extend([("trace", trace(report)), ("cost", cost(report))]);
+    facts(&rows, options, out)
+}
+
+/// The judgement, and what it rests on.
+fn head(report: &Report, options: &Options, out: &mut dyn Write) -> io::Result<()> {
+    let judgement = report.verdict.judgement();
+    let word = words::judgement(judgement);
+    let code = match judgement {
+        Judgement::Verified => "32",
+        Judgement::Incomplete => "33",
+        Judgement::Contradicted => "31",
+    };
+    for (at, line) in words::wrap(&format!("{word}: {}", words::replayed(&report.verdict)), options.width).iter().enumerate() {
+        match line.strip_prefix(word) {
+            Some(rest) if at == 0 => writeln!(out, "{}{rest}", options.paint(code, word))?,
+            _ => writeln!(out, "{line}")?,
+        }
+    }
+    Ok(())
+}
+
+/// The trace's name, and how it was made.
+fn trace(report: &Report) -> String {
+    format!("{}, {}", words::name(&report.source, 200), words::name(&words::recording(&report.header), 200))
+}
+
+/// What is missing or wrong, worst first, at most `most` of a kind.
+fn findings(verdict: &Verdict, most: usize) -> Vec<(&'static str, String)> {
+    let mut rows = Vec::new();
+    let at = |time, vm| format!("at {}, VM {vm}", words::time(time));
+    let contradictions = verdict.contradictions.iter();
+    let contradictions = contradictions.map(|c| format!("{}, call {}: {}", at(c.time_ns, c.vm), words::thousands(c.call), c.what));
+    list(&mut rows, "contradiction", contradictions, most);
+    list(&mut rows, "differs", verdict.differing.iter().cloned(), most);
+    list(&mut rows, "damaged", verdict.damage.iter().cloned(), most);
+    list(&mut rows, "truncated", verdict.truncated.iter().cloned(), most);
+    let hits = |lost| if lost == 0 { String::new() } else { format!(", {} lost", words::count(lost, "hit")) };
+    let places = verdict.gaps.iter().map(|gap| format!("{}{}: {}", at(gap.time_ns, gap.vm), hits(gap.lost), gap.reason));
+    list(&mut rows, "gap", places, most);
+    if verdict.calls_lost > 0 {
+        rows.push(("lost", format!("{} in all, in {}", words::count(verdict.calls_lost, "hit"), gaps(verdict))));
+    }
+    if verdict.calls_not_replayed > 0 {
+        let calls = words::count(verdict.calls_not_replayed, "call");
+        let where_ = "before a VM's first keyframe, behind a gap or contradiction, or damaged";
+        rows.push(("not replayed", format!("{calls}: {where_}")));
+    }
+    if verdict.calls_unattributed > 0 {
+        rows.push(("unknown", format!("{} of no VM in the trace", words::count(verdict.calls_unattributed, "hit"))));
+    }
+    rows
+}
+
+fn gaps(verdict: &Verdict) -> String {
+    words::count(verdict.gaps.len() as u64, "gap")
+}
+
+/// Adds the first `most` items, and how many there are besides.
+fn list(
+    rows: &mut Vec<(&'static str, String)>,
+    name: &'static str,
+    items: impl ExactSizeIterator<Item = String>,
+    most: usize,
+) {
+    let more = items.len().saturating_sub(most);
+    rows.extend(items.take(most).map(|item| (name, words::name(&item, 500))));
+    if more > 0 {
+        rows.push((name, format!("and {} more: `analyze verify` lists all", words::thousands(more as u64))));
+    }
+}
+
+/// What the recording cost the target, and its recorder.
+fn cost(report: &Report) -> String {
+    let Some(cost) = report.verdict.cost else {
+        return "not known, the recording has no proper end".to_owned();
+    };
+    let CostReport { elapsed_ns, pauses, paused_ns, longest_pause_ns, hit_ns, target_ns, recorder_cpu_ns } = cost;
+    let hits = match (report.verdict.calls, hit_ns) {
+        (0, _) => String::new(),
+        (calls, 0) => format!(", {} not measured", words::count(calls, "hit")),
+        (calls, each) => format!(", {} of {}", words::count(calls, "hit"), words::duration(each)),
+    };
+    let longest = if pauses > 1 { format!(", the longest {}", words::duration(longest_pause_ns)) } else { String::new() };
+    format!(
+        "{} of the target's {} ({}): {} of {} in all{longest}{hits}; the recorder itself ran {}",
+        words::duration(target_ns),
+        words::duration(elapsed_ns),
+        words::share(target_ns, elapsed_ns),
+        words::count(pauses, "pause"),
+        words::duration(paused_ns),
+        words::duration(recorder_cpu_ns),
+    )
+}
+
+/// Writes rows of a name and a text, indented below the judgement.
+fn facts(rows: &[(&str, String)], options: &Options, out: &mut dyn Write) -> io::Result<()> {
+    const NAME: usize = 13;
+    for (name, text) in rows {
+        let mut name = *name;
+        for line in words::wrap(text, options.width.saturating_sub(NAME + 3).max(20)) {
+            writeln!(out, "  {name:NAME$} {line}")?;
+            name = "";
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::sample;
+    use crate::replay::run::ContradictionAt;
+    use crate::replay::verdict::GapAt;
+
+    fn text(report: &Report, write: impl Fn(&Report, &Options, &mut dyn Write) -> io::Result<()>) -> String {
+        let mut bytes = Vec::new();
+        write(report, &Options::default(), &mut bytes).unwrap();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn a_clean_trace_has_little_to_say() {
+        let text = text(&sample::report(), brief);
+        assert!(text.lines().skip(2).all(|line| line.starts_with("  ")), "{text}");
+        assert!(!text.contains("lost") && !text.contains("not replayed"));
+    }
+
+    #[test]
+    fn trouble_comes_first_and_in_full_on_request() {
+        let mut report = sample::report();
+        let what = "a block was returned that is in use".to_owned();
+        let contradiction = ContradictionAt { vm: 2, time_ns: 3_210_000_000, call: 77, what };
+        report.verdict.contradictions = vec![contradiction; 5];
+        report.verdict.gaps = vec![GapAt { vm: 1, time_ns: 1_000_000_000, lost: 9, reason: "ring full".to_owned() }];
+        report.verdict.calls_lost = 9;
+        report.verdict.truncated = Some("no trailer at byte 77".to_owned());
+        let brief = text(&report, brief);
+        assert!(brief.starts_with("contradicted: "));
+        assert_eq!(brief.matches("call 77").count(), BRIEF);
+        for part in ["and 2 more", "at 1.000 s, VM 1, 9 hits lost: ring full", "no trailer", "9 hits in all, in 1 gap"] {
+            assert!(brief.contains(part), "{part}: {brief}");
+        }
+        assert_eq!(text(&report, write).matches("call 77").count(), 5);
+    }
+}
