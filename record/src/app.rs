@@ -14,10 +14,11 @@ use crate::cli::{Arguments, Mode};
 use crate::door::{Door, Module};
 use crate::freeze::Frozen;
 use crate::launch::{Birth, Launched};
+use crate::locate::{self, FoundVm};
 use crate::output::Output;
 use crate::session::{Armed, Session, Stopped, monotonic_ns};
 use crate::target::Target;
-use crate::{calibrate, locate, privilege, report};
+use crate::{calibrate, privilege, report};
 
 /// How long to wait for a child's status once its VM is gone.
 const CHILD_PATIENCE: Duration = Duration::from_secs(5);
@@ -76,13 +77,13 @@ fn open(pid: Pid) -> Result<Target> {
     Ok(target)
 }
 
-/// The door that the process's VMs share, or why there is none.
-fn find_door(target: &Target) -> Result<Door> {
+/// The process's VMs and the door they share, or why there is none.
+fn find_door(target: &Target) -> Result<(Door, Vec<FoundVm>)> {
     let pid = target.pid;
     let mappings = target.mappings().map_err(|error| privilege::explain_access(pid, &error))?;
     let found = locate::vms(target, &mappings);
     if let Some(vm) = found.vms.first() {
-        return Door::find(target, &mappings, vm.global.allocf);
+        return Ok((Door::find(target, &mappings, vm.global.allocf)?, found.vms));
     }
     if !target.is_alive() {
         bail!("process {pid} ended while it was being looked at");
@@ -151,7 +152,7 @@ fn record(
     stop: &AtomicBool,
 ) -> Result<ExitCode> {
     let pid = target.pid;
-    let door = find_door(&target)?;
+    let (door, vms) = find_door(&target)?;
     let armed = match arguments.mode {
         Mode::Snapshot => None,
         Mode::Full => Some(Armed::open(&target, &door)?),
@@ -165,6 +166,7 @@ fn record(
     let emulated = door.probe.emulated;
     let mut session = Session::new(target, door, armed, writer, base);
     let recorded = (|| {
+        session.add_vms(vms)?;
         if !session.keyframe(held)? {
             bail!("process {pid} ended while it was being attached to");
         }

@@ -29,7 +29,8 @@ pub fn found<W: Write>(session: &Session<W>, output: &Output) {
     } else {
         "NOT emulated by the kernel: hits cost several times more"
     };
-    eprintln!("door: lj_alloc_f at {door:#x} of {} ({confirmed})", name.display());
+    let file = name.file_name().unwrap_or(name.as_os_str()).to_string_lossy();
+    eprintln!("door: lj_alloc_f at {door:#x} of {file} ({confirmed})");
     eprintln!("probe: {:#x} `{}`, {emulated}", probe.addr, probe.instruction);
     eprintln!("trace: {output}");
 }

@@ -49,10 +49,13 @@ struct SessionVm {
 /// A walk under way, and what its keyframes will say beside the heap.
 #[derive(Debug)]
 struct Walk {
-    heaps: JoinHandle<Vec<(u32, Result<Heap, WalkError>)>>,
+    heaps: JoinHandle<(Heaps, Vec<u8>)>,
     time: (Nanos, Nanos),
     pause: Pause,
 }
+
+/// Each VM's heap, or why it is none.
+type Heaps = Vec<(u32, Result<Heap, WalkError>)>;
 
 /// Why [`Session::run`] came back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,6 +99,8 @@ pub struct Session<W> {
     next_key: usize,
     started: Instant,
     heap_bytes: BTreeMap<u32, u64>,
+    /// Memory for the copy of the heaps, kept from one keyframe to the next.
+    arena: Vec<u8>,
     /// What it cost so far.
     pub cost: Cost,
     /// Why keyframes that should have been taken were not.
@@ -148,6 +153,7 @@ impl<W: Write> Session<W> {
             threads: threads.into_iter().enumerate().collect(),
             started: Instant::now(),
             heap_bytes: BTreeMap::new(),
+            arena: Vec::new(),
             cost: Cost::default(),
             missed_keyframes: Vec::new(),
         }
@@ -161,6 +167,7 @@ impl<W: Write> Session<W> {
     /// `Ok(false)` if the target has ended.
     pub fn keyframe(&mut self, mut held: Option<Frozen>) -> Result<bool> {
         self.finish_walk()?;
+        snapshot::prepare(&self.target, &self.open_vms(), &mut self.arena);
         let mut pause = Pause::default();
         let start = self.now();
         let snapshot = loop {
@@ -203,7 +210,8 @@ impl<W: Write> Session<W> {
         pause.copied_bytes = snapshot.memory.len();
         self.heap_bytes = snapshot.vms.iter().map(|(vm, bytes)| (vm.number, *bytes)).collect();
         let time = (start, self.now());
-        self.walk = Some(Walk { heaps: std::thread::spawn(move || snapshot.heaps()), time, pause });
+        let heaps = std::thread::spawn(move || (snapshot.heaps(), snapshot.into_arena()));
+        self.walk = Some(Walk { heaps, time, pause });
         Ok(true)
     }
 
@@ -218,18 +226,29 @@ impl<W: Write> Session<W> {
     /// Looks for new VMs if there may be any, and copies all heaps. The target stands still.
     fn snapshot_frozen(&mut self) -> Result<Snapshot> {
         let mappings = self.target.mappings()?;
-        if std::mem::take(&mut self.streams.wanted.vms) || self.vms.is_empty() {
-            let found = locate::vms(&self.target, &mappings);
-            for vm in found.vms {
-                // A VM of another copy of LuaJIT in the same process would pass by our probe.
-                let same_door = self.vms.first().is_none_or(|first| first.place.global.allocf == vm.global.allocf);
-                if same_door && !self.streams.knows(vm.mstate) {
-                    self.add_vm(vm)?;
-                }
+        if std::mem::take(&mut self.streams.wanted.vms) {
+            self.add_vms(locate::vms(&self.target, &mappings).vms)?;
+        }
+        let arena = std::mem::take(&mut self.arena);
+        Ok(snapshot::take(&self.target, &self.open_vms(), &mappings, arena))
+    }
+
+    /// The VMs that are still there.
+    fn open_vms(&self) -> Vec<VmPlace> {
+        let places = self.vms.iter().map(|vm| vm.place);
+        places.filter(|place| self.streams.is_open(place.number)).collect()
+    }
+
+    /// Starts the streams of those VMs that have none yet.
+    pub fn add_vms(&mut self, found: Vec<FoundVm>) -> Result<()> {
+        for vm in found {
+            // A VM of another copy of LuaJIT in the same process would pass by our probe.
+            let same_door = self.vms.first().is_none_or(|first| first.place.global.allocf == vm.global.allocf);
+            if same_door && !self.streams.knows(vm.mstate) {
+                self.add_vm(vm)?;
             }
         }
-        let open = self.vms.iter().map(|vm| vm.place).filter(|place| self.streams.is_open(place.number));
-        Ok(snapshot::take(&self.target, &open.collect::<Vec<_>>(), &mappings))
+        Ok(())
     }
 
     fn add_vm(&mut self, found: FoundVm) -> Result<()> {
@@ -281,7 +300,8 @@ impl<W: Write> Session<W> {
     /// Waits for a walk under way, writes its keyframes, then what came in meanwhile.
     fn finish_walk(&mut self) -> Result<()> {
         let Some(walk) = self.walk.take() else { return Ok(()) };
-        let Ok(heaps) = walk.heaps.join() else { bail!("the heap walk failed; this is a defect of ljscope") };
+        let Ok((heaps, arena)) = walk.heaps.join() else { bail!("the heap walk failed; this is a defect of ljscope") };
+        self.arena = arena;
         for (number, heap) in heaps {
             match heap {
                 Ok(heap) => self.streams.writer.keyframe(number, walk.time, &Keyframe { heap, pause: walk.pause })?,

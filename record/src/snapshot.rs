@@ -25,35 +25,45 @@ pub struct VmPlace {
 /// A copy of memory, in pieces.
 #[derive(Debug, Default)]
 pub struct Copy {
-    /// Ascending by address, not overlapping.
-    pieces: Vec<(Addr, Vec<u8>)>,
+    /// The pieces' bytes, one after the other; there may be room behind them.
+    arena: Vec<u8>,
+    /// Bytes of the arena in use.
+    used: usize,
+    /// Address of each piece and where it starts in the arena, ascending by address, not overlapping.
+    pieces: Vec<(Addr, usize, usize)>,
 }
 
 impl Copy {
     /// Copies one segment.
     fn add(&mut self, target: &Target, segment: &Segment) -> io::Result<()> {
-        let mut bytes = vec![0; segment.size as usize];
-        target.read(segment.base, &mut bytes)?;
+        let (start, size) = (self.used, segment.size as usize);
+        let end = start.checked_add(size).ok_or(io::ErrorKind::OutOfMemory)?;
+        if self.arena.len() < end {
+            self.arena.resize(end, 0);
+        }
+        target.read(segment.base, &mut self.arena[start..end])?;
+        self.used = end;
         let at = self.pieces.partition_point(|piece| piece.0 < segment.base);
-        self.pieces.insert(at, (segment.base, bytes));
+        self.pieces.insert(at, (segment.base, start, size));
         Ok(())
     }
 
     /// Bytes copied.
     pub fn len(&self) -> u64 {
-        self.pieces.iter().map(|piece| piece.1.len() as u64).sum()
+        self.used as u64
     }
 
     /// Whether nothing was copied.
     pub fn is_empty(&self) -> bool {
-        self.pieces.is_empty()
+        self.used == 0
     }
 
     fn slice(&self, addr: Addr, len: usize) -> Option<&[u8]> {
         let at = self.pieces.partition_point(|piece| piece.0 <= addr).checked_sub(1)?;
-        let (base, bytes) = &self.pieces[at];
-        let start = usize::try_from(addr - base).ok()?;
-        bytes.get(start..start.checked_add(len)?)
+        let (base, start, size) = self.pieces[at];
+        let skip = usize::try_from(addr - base).ok()?;
+        let end = skip.checked_add(len).filter(|&end| end <= size)?;
+        self.arena.get(start + skip..start + end)
     }
 }
 
@@ -77,9 +87,19 @@ pub struct Snapshot {
     direct: Vec<Direct>,
 }
 
-/// Copies all segments of all VMs, and finds the direct blocks. The process must stand still.
-pub fn take(target: &Target, vms: &[VmPlace], mappings: &[Mapping]) -> Snapshot {
-    let mut snapshot = Snapshot::default();
+/// Makes an arena for the copy large enough, while the process still runs: the kernel's page faults would otherwise
+/// double the time it stands still.
+pub fn prepare(target: &Target, vms: &[VmPlace], arena: &mut Vec<u8>) {
+    let read = reader(target);
+    let segments = vms.iter().flat_map(|vm| walk::segments(vm.mstate, &read).unwrap_or_default());
+    let needed: u64 = segments.map(|segment| segment.size).sum();
+    // It may grow until it stands still.
+    arena.resize(arena.len().max((needed + needed / 8) as usize), 0);
+}
+
+/// Copies all segments of all VMs into the arena, and finds the direct blocks. The process must stand still.
+pub fn take(target: &Target, vms: &[VmPlace], mappings: &[Mapping], arena: Vec<u8>) -> Snapshot {
+    let mut snapshot = Snapshot { memory: Copy { arena, ..Copy::default() }, ..Snapshot::default() };
     let read = reader(target);
     let mut segments = Vec::new();
     for vm in vms {
@@ -133,6 +153,11 @@ fn direct_blocks(target: &Target, mappings: &[Mapping], segments: &[Segment]) ->
 }
 
 impl Snapshot {
+    /// The arena, for the next copy.
+    pub fn into_arena(self) -> Vec<u8> {
+        self.memory.arena
+    }
+
     /// Walks every VM's copy. The process need not stand still any more.
     pub fn heaps(&self) -> Vec<(u32, Result<Heap, WalkError>)> {
         let owners = self.owners();

@@ -47,6 +47,10 @@ fn the_seeds_reach_the_bottom() {
         assert_eq!(vm.build.as_deref(), Some("LuaJIT 2.1.1700000000"));
         assert_eq!(vm.global.gc_counters(&pages), Some((12_345, 23_456)));
     }
+    let bytes = fs::read(corpus("heap").join("recorded")).expect("a seed");
+    let (mstate, pages) = targets::memory::Pages::parse(&bytes).expect("a whole description");
+    let heap = shared::heap::walk::walk(mstate, &pages.reader()).expect("a heap");
+    assert!(heap.chunks.len() > 500, "{}", heap.chunks.len());
     let image = record::image::Image::parse(fs::read(corpus("code").join("library")).expect("a seed")).expect("ELF");
     assert_eq!(image.build_id, "0123456789abcdef");
     let function = image.functions("lj_alloc_f").next().expect("a symbol").addr;
