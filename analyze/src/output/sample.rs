@@ -56,12 +56,7 @@ pub(crate) fn vm(number: u32, label: &str, chunks: u64, direct: bool) -> VmRepor
             gc64: true,
             ..Vm::default()
         },
-        moment: Moment {
-            time: 9_871_234_567,
-            asked: Asked::End,
-            calls_since_keyframe: 12_345,
-            short_of: None,
-        },
+        moment: Moment { time: 9_871_234_567, asked: Asked::End, calls_since_keyframe: 12_345, short_of: None },
         populations: populations(chunks, direct),
     }
 }
@@ -83,7 +78,8 @@ fn populations(chunks: u64, direct: bool) -> Populations {
     (1..count).for_each(|_| used.observe(8));
     let overhead = 64 + (count - 1) * 8;
     free.observe(segments.all.bytes - used.all.bytes - free.all.bytes - overhead);
-    let direct: Population = if direct { [135_168, 266_240, 1_052_672].into_iter().collect() } else { Population::default() };
+    let direct: Population =
+        if direct { [135_168, 266_240, 1_052_672].into_iter().collect() } else { Population::default() };
     let gc_total = used.all.bytes - 9 * chunks + direct.all.bytes;
     Populations { used, free, segments, direct, overhead, gc_total }
 }

@@ -118,7 +118,7 @@ pub fn replayed(verdict: &Verdict) -> String {
     let contradictions = count(verdict.contradictions.len() as u64, "contradiction");
     let calls = format!("{} replayed, {contradictions}", count(verdict.calls_replayed, "call"));
     if verdict.keyframes_compared == 0 {
-        return format!("{calls}; no keyframe to compare with");
+        return format!("{calls}; no second keyframe to compare with");
     }
     let direct = match verdict.direct_compared {
         0 => String::new(),
@@ -206,8 +206,12 @@ mod tests {
 
     #[test]
     fn buckets_have_exact_names() {
-        assert_eq!([0, 8, 512, 1024, 1 << 19, 1 << 63].map(size_class), ["0 B", "8 B", "512 B", "1 KiB", "512 KiB", "8 EiB"]);
-        let ranges = ["0 B - 0 B", "64 B - 127 B", "512 B - 1023 B", "1 KiB - <2 KiB", "512 KiB - <1 MiB", "8 EiB - more"];
+        assert_eq!(
+            [0, 8, 512, 1024, 1 << 19, 1 << 63].map(size_class),
+            ["0 B", "8 B", "512 B", "1 KiB", "512 KiB", "8 EiB"]
+        );
+        let ranges =
+            ["0 B - 0 B", "64 B - 127 B", "512 B - 1023 B", "1 KiB - <2 KiB", "512 KiB - <1 MiB", "8 EiB - more"];
         assert_eq!([0, 64, 512, 1024, 1 << 19, 1 << 63].map(size_range), ranges);
     }
 

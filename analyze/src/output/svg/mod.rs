@@ -117,7 +117,8 @@ mod tests {
         let svg = svg(&report);
         assert_well_formed(&svg);
         for (name, colour) in ["used", "free", "segments", "direct"].map(|name| (name, palette::of(name))) {
-            let populations = report.vms.iter().flat_map(|vm| vm.populations.named()).filter(|(other, _)| *other == name);
+            let populations =
+                report.vms.iter().flat_map(|vm| vm.populations.named()).filter(|(other, _)| *other == name);
             let shown: Vec<usize> = populations.map(|(_, p)| p.buckets.len()).filter(|buckets| *buckets > 0).collect();
             let fill = format!("fill=\"#{:02X}{:02X}{:02X}\"", colour.0, colour.1, colour.2);
             // And one swatch for each heading.

@@ -4,9 +4,9 @@ use anyhow::Result;
 use plotters::prelude::{ChartBuilder, Color, EmptyElement, LabelAreaPosition, PathElement, RGBColor, Rectangle, Text};
 use plotters::style::text_anchor::HPos;
 
-use super::{Area, MARGIN};
 use super::palette::{self, AXIS, FAINT, GRID, INK};
 use super::scale::{self, Axis, Unit};
+use super::{Area, MARGIN};
 use crate::metrics::population::Populations;
 use crate::output::words;
 
@@ -58,7 +58,8 @@ impl Classes {
     /// All classes from the smallest size to the largest in a heap.
     pub(super) fn of(populations: &Populations) -> Classes {
         let named = populations.named();
-        let exponents = named.iter().flat_map(|(_, population)| population.buckets.keys()).map(|bucket| exponent(*bucket));
+        let exponents =
+            named.iter().flat_map(|(_, population)| population.buckets.keys()).map(|bucket| exponent(*bucket));
         let (first, last) = (exponents.clone().min().unwrap_or(0), exponents.max().unwrap_or(0));
         let count = (last + 1 - first).max(FEWEST);
         Classes { first: first.min(64 - count), count }
@@ -109,10 +110,7 @@ impl Panel {
             .margin_top(ABOVE)
             .set_label_area_size(LabelAreaPosition::Left, LEFT)
             .set_label_area_size(LabelAreaPosition::Bottom, self.height() - ABOVE - PLOT)
-            .build_cartesian_2d(
-                Axis { end, ticks: self.classes.edges(class_width) },
-                Axis { end: highest, ticks },
-            )?;
+            .build_cartesian_2d(Axis { end, ticks: self.classes.edges(class_width) }, Axis { end: highest, ticks })?;
         chart
             .configure_mesh()
             .disable_x_mesh()
@@ -141,7 +139,9 @@ impl Panel {
         let labels = self.values.iter().map(|(bucket, value)| {
             let text = scale::short(self.unit, *value);
             let middle = (self.classes.place(*bucket) + 0.5) * class_width;
-            Label { half: palette::width(&text, SMALL) / 2.0, text, middle, top: height(*value) }
+            let half = palette::width(&text, SMALL) / 2.0;
+            // Clear of the y axis.
+            Label { text, middle: middle.max(half + 3.0), top: height(*value), half }
         });
         let style = palette::letters(SMALL, INK, HPos::Center);
         chart.draw_series(fitting(labels.collect(), half * class_width).into_iter().map(|label| {
@@ -159,10 +159,11 @@ fn fitting(mut labels: Vec<Label>, half_bar: f64) -> Vec<Label> {
     let mut kept: Vec<Label> = Vec::new();
     for label in labels {
         let reaches = |middle: f64, half: f64| (middle - label.middle).abs() < half + label.half + 3.0;
-        let on_bar = bars.iter().any(|(middle, top)| {
-            *middle != label.middle && *top > label.top + 1.0 && reaches(*middle, half_bar)
-        });
-        let on_label = kept.iter().any(|other| other.top - label.top < SMALL + 3.0 && reaches(other.middle, other.half));
+        let on_bar = bars
+            .iter()
+            .any(|(middle, top)| *middle != label.middle && *top > label.top + 1.0 && reaches(*middle, half_bar));
+        let on_label =
+            kept.iter().any(|other| other.top - label.top < SMALL + 3.0 && reaches(other.middle, other.half));
         if !on_bar && !on_label {
             kept.push(label);
         }
@@ -180,7 +181,8 @@ mod tests {
 
     #[test]
     fn labels_keep_clear_of_bars_and_of_each_other() {
-        let labels = vec![label("low", 0.0, 5.0), label("high", 20.0, 80.0), label("even", 40.0, 80.0), label("far", 99.0, 1.0)];
+        let labels =
+            vec![label("low", 0.0, 5.0), label("high", 20.0, 80.0), label("even", 40.0, 80.0), label("far", 99.0, 1.0)];
         let kept: Vec<String> = fitting(labels, 8.0).into_iter().map(|label| label.text).collect();
         assert_eq!(kept, ["high", "far"]);
     }

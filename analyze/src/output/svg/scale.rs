@@ -109,7 +109,9 @@ mod tests {
         assert_eq!(ticks(Unit::Count, 1), [0.0, 1.0]);
         assert_eq!(ticks(Unit::Count, 7), [0.0, 2.0, 4.0, 6.0]);
         assert_eq!(ticks(Unit::Count, 32_435), [0.0, 10_000.0, 20_000.0, 30_000.0]);
-        let labels = |max| ticks(Unit::Bytes, max).into_iter().map(|tick| tick_label(Unit::Bytes, tick, max)).collect::<Vec<_>>();
+        let labels = |max| {
+            ticks(Unit::Bytes, max).into_iter().map(|tick| tick_label(Unit::Bytes, tick, max)).collect::<Vec<_>>()
+        };
         assert_eq!(labels(15 << 20), ["0", "5 MiB", "10 MiB", "15 MiB"]);
         assert_eq!(labels((1 << 20) + 1), ["0", "0.5 MiB", "1 MiB"]);
         for max in (0..64).map(|exponent| u64::MAX >> exponent) {

@@ -1,4 +1,5 @@
-//! One VM's sheet: what it is, its populations, and in small print how far that can be trusted.
+//! One VM's sheet: what it is, its populations, and how far that can be trusted: in small print below if all of it was
+//! verified, else in bold above.
 
 use anyhow::Result;
 use plotters::prelude::{Color, PathElement, Rectangle};
@@ -11,13 +12,17 @@ use super::scale::Unit;
 use super::{Area, MARGIN, WIDTH};
 use crate::metrics::population::{Population, Populations};
 use crate::output::words;
-use crate::replay::verdict::Verdict;
+use crate::replay::verdict::{Judgement, Verdict};
 use crate::report::{Report, VmReport};
+
+/// How much wider bold letters are.
+const BOLDER: f64 = 1.12;
 
 /// What stands on a sheet, from top to bottom.
 enum Item {
     Title(String),
     Text(String),
+    Warning(String),
     SmallPrint(String),
     Heading(RGBColor, String),
     Panel(Panel),
@@ -29,7 +34,7 @@ impl Item {
     fn height(&self) -> u32 {
         match self {
             Item::Title(_) => 30,
-            Item::Text(_) => 20,
+            Item::Text(_) | Item::Warning(_) => 20,
             Item::SmallPrint(_) => 17,
             Item::Heading(..) => 26,
             Item::Panel(panel) => panel.height(),
@@ -44,11 +49,14 @@ impl Item {
         let left = MARGIN as i32;
         match self {
             Item::Title(text) => area.draw_text(text, &palette::bold(18.0, INK, HPos::Left), (left, middle))?,
-            Item::Text(text) => area.draw_text(text, &palette::letters(13.0, INK, HPos::Left), (left, middle))?,
-            Item::SmallPrint(text) => area.draw_text(text, &palette::letters(12.0, FAINT, HPos::Left), (left, middle))?,
+            Item::Text(text) => area.draw_text(text, &palette::letters(14.0, INK, HPos::Left), (left, middle))?,
+            Item::Warning(text) => area.draw_text(text, &palette::bold(14.0, INK, HPos::Left), (left, middle))?,
+            Item::SmallPrint(text) => {
+                area.draw_text(text, &palette::letters(12.0, FAINT, HPos::Left), (left, middle))?
+            }
             Item::Heading(colour, text) => {
                 area.draw(&Rectangle::new([(left, middle - 6), (left + 12, middle + 6)], colour.filled()))?;
-                area.draw_text(text, &palette::bold(13.0, INK, HPos::Left), (left + 20, middle))?;
+                area.draw_text(text, &palette::bold(14.0, INK, HPos::Left), (left + 20, middle))?;
             }
             Item::Panel(panel) => panel.draw(area)?,
             Item::Gap(_) => {}
@@ -80,8 +88,13 @@ fn items(report: &Report, vm: &VmReport) -> Vec<Item> {
     if let Some(short_of) = &vm.moment.short_of {
         state.push_str(&format!("; not the moment asked for: {}", words::name(short_of, 120)));
     }
-    items.extend(lines(&state, 13.0).map(Item::Text));
-    items.extend(lines(&totals(vm), 13.0).map(Item::Text));
+    items.extend(lines(&state, 14.0).map(Item::Text));
+    items.extend(lines(&totals(vm), 14.0).map(Item::Text));
+    let verdict = small_print(&report.verdict);
+    let trusted = report.verdict.judgement() == Judgement::Verified;
+    if !trusted {
+        items.extend(lines(&verdict, 14.0 * BOLDER).map(Item::Warning));
+    }
     items.push(Item::Gap(8));
     let classes = Classes::of(&vm.populations);
     for (name, population) in vm.populations.named() {
@@ -95,7 +108,9 @@ fn items(report: &Report, vm: &VmReport) -> Vec<Item> {
         items.push(Item::Gap(8));
     }
     items.push(Item::Rule);
-    items.extend(lines(&small_print(&report.verdict), 12.0).map(Item::SmallPrint));
+    if trusted {
+        items.extend(lines(&verdict, 12.0).map(Item::SmallPrint));
+    }
     let trace = format!("{}: {}", words::name(&report.source, 80), words::name(&words::recording(&report.header), 200));
     items.extend(lines(&trace, 12.0).map(Item::SmallPrint));
     items.push(Item::Gap(16));
@@ -146,8 +161,12 @@ pub(super) fn heading(name: &str, population: &Population, vm: &VmReport) -> Str
         "used" | "free" => format!(" ({} of the segments)", words::share(all.bytes, whole)),
         _ => String::new(),
     };
-    let sizes = if min == max { words::bytes(*min) } else { format!("{} to {}", words::bytes(*min), words::bytes(*max)) };
-    format!("{name}: {things}, {}{share}, each {sizes}", words::bytes(all.bytes))
+    let sizes = match all.count {
+        1 => String::new(),
+        _ if min == max => format!(", each {}", words::bytes(*min)),
+        _ => format!(", each {} to {}", words::bytes(*min), words::bytes(*max)),
+    };
+    format!("{name}: {things}, {}{share}{sizes}", words::bytes(all.bytes))
 }
 
 /// How the populations make up the heap, in a line.
@@ -165,10 +184,10 @@ pub(super) fn totals(vm: &VmReport) -> String {
     )
 }
 
-/// The verdict: `verified: 1,171,143 calls replayed, …; 0 hits lost`.
+/// The verdict: `verified: 1,171,143 calls replayed, …; 0 lost`.
 pub(super) fn small_print(verdict: &Verdict) -> String {
     let mut print = format!("{}: {}", words::judgement(verdict.judgement()), words::replayed(verdict));
-    print.push_str(&format!("; {} lost", words::count(verdict.calls_lost, "hit")));
+    print.push_str(&format!("; {} lost", words::thousands(verdict.calls_lost)));
     if verdict.calls_not_replayed > 0 {
         print.push_str(&format!("; {} not replayed", words::count(verdict.calls_not_replayed, "call")));
     }
@@ -183,6 +202,6 @@ pub(super) fn small_print(verdict: &Verdict) -> String {
 
 /// Text broken to the sheet's width.
 fn lines(text: &str, pixels: f64) -> impl Iterator<Item = String> {
-    let letters = f64::from(WIDTH - 2 * MARGIN) / (pixels * 0.56);
+    let letters = f64::from(WIDTH - 2 * MARGIN) / (pixels * 0.54);
     words::wrap(text, letters as usize).into_iter()
 }

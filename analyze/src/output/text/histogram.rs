@@ -13,9 +13,11 @@ const PARTS: [char; 7] = ['▏', '▎', '▍', '▌', '▋', '▊', '▉'];
 
 /// Writes an empty line and the histogram.
 pub(super) fn write(name: &str, population: &Population, options: &Options, out: &mut dyn Write) -> io::Result<()> {
-    let rows: Vec<[String; 4]> = population.buckets.iter().map(|(bucket, tally)| row(*bucket, tally, population)).collect();
+    let rows: Vec<[String; 4]> =
+        population.buckets.iter().map(|(bucket, tally)| row(*bucket, tally, population)).collect();
     let head = [name, "count", "bytes", "share"];
-    let width = |at: usize| rows.iter().map(|row| row[at].as_str()).chain([head[at]]).map(|cell| cell.chars().count()).max();
+    let width =
+        |at: usize| rows.iter().map(|row| row[at].as_str()).chain([head[at]]).map(|cell| cell.chars().count()).max();
     let widths: usize = (0..4).filter_map(width).sum();
     // Two columns between columns.
     let room = options.width.saturating_sub(widths + 4 * 2).clamp(*BAR.start(), *BAR.end());

@@ -107,7 +107,7 @@ fn collector(populations: &Populations) -> String {
     }
     let (rest, each) = (bytes - gc_total, (bytes - gc_total) as f64 / count.max(1) as f64);
     format!(
-        "gc.total {total} is {} ({}) below {place}: chunk heads and rounding, {each:.1} bytes each",
+        "gc.total {total} is {} ({}) below {place}: chunk heads, rounding and the allocator's own, {each:.1} bytes each",
         words::bytes(rest),
         words::share(rest, bytes)
     )

@@ -23,11 +23,17 @@ pub fn write(report: &Report, options: &Options, out: &mut dyn Write) -> io::Res
     facts(&findings(&report.verdict, usize::MAX), options, out)?;
     let Verdict { calls, calls_replayed, calls_not_replayed, keyframes, keyframes_compared, .. } = report.verdict;
     let part = |part, whole| format!("{} of {}", words::thousands(part), words::thousands(whole));
-    let against = |differ, all| format!("{}, {} differ", words::thousands(all), words::thousands(differ));
+    let against = |differ, all| format!("{} compared, {} differ", words::thousands(all), words::thousands(differ));
     let Verdict { chunks_compared, chunks_differing, direct_compared, direct_differing, .. } = report.verdict;
     let mut rows = vec![
         ("replayed", format!("{} calls; {} not", part(calls_replayed, calls), words::thousands(calls_not_replayed))),
-        ("compared", format!("{} keyframes; one with nothing replayed before it has nothing to be compared with", part(keyframes_compared, keyframes))),
+        (
+            "compared",
+            format!(
+                "{} keyframes; one with nothing replayed before it has nothing to be compared with",
+                part(keyframes_compared, keyframes)
+            ),
+        ),
         ("chunks", against(chunks_differing, chunks_compared)),
         ("direct", against(direct_differing, direct_compared)),
         ("lost", format!("{}, in {}", words::count(report.verdict.calls_lost, "hit"), gaps(&report.verdict))),
@@ -51,7 +57,9 @@ fn head(report: &Report, options: &Options, out: &mut dyn Write) -> io::Result<(
         Judgement::Incomplete => "33",
         Judgement::Contradicted => "31",
     };
-    for (at, line) in words::wrap(&format!("{word}: {}", words::replayed(&report.verdict)), options.width).iter().enumerate() {
+    for (at, line) in
+        words::wrap(&format!("{word}: {}", words::replayed(&report.verdict)), options.width).iter().enumerate()
+    {
         match line.strip_prefix(word) {
             Some(rest) if at == 0 => writeln!(out, "{}{rest}", options.paint(code, word))?,
             _ => writeln!(out, "{line}")?,
@@ -70,26 +78,38 @@ fn findings(verdict: &Verdict, most: usize) -> Vec<(&'static str, String)> {
     let mut rows = Vec::new();
     let at = |time, vm| format!("at {}, VM {vm}", words::time(time));
     let contradictions = verdict.contradictions.iter();
-    let contradictions = contradictions.map(|c| format!("{}, call {}: {}", at(c.time_ns, c.vm), words::thousands(c.call), c.what));
+    let contradictions =
+        contradictions.map(|c| format!("{}, call {}: {}", at(c.time_ns, c.vm), words::thousands(c.call), c.what));
     list(&mut rows, "contradiction", contradictions, most);
     list(&mut rows, "differs", verdict.differing.iter().cloned(), most);
     list(&mut rows, "damaged", verdict.damage.iter().cloned(), most);
     list(&mut rows, "truncated", verdict.truncated.iter().cloned(), most);
     let hits = |lost| if lost == 0 { String::new() } else { format!(", {} lost", words::count(lost, "hit")) };
-    let places = verdict.gaps.iter().map(|gap| format!("{}{}: {}", at(gap.time_ns, gap.vm), hits(gap.lost), gap.reason));
+    let places =
+        verdict.gaps.iter().map(|gap| format!("{}{}: {}", at(gap.time_ns, gap.vm), hits(gap.lost), gap.reason));
     list(&mut rows, "gap", places, most);
     if verdict.calls_lost > 0 {
         rows.push(("lost", format!("{} in all, in {}", words::count(verdict.calls_lost, "hit"), gaps(verdict))));
     }
     if verdict.calls_not_replayed > 0 {
         let calls = words::count(verdict.calls_not_replayed, "call");
-        let where_ = "before a VM's first keyframe, behind a gap or contradiction, or damaged";
-        rows.push(("not replayed", format!("{calls}: {where_}")));
+        rows.push(("not replayed", format!("{calls}: {}", out_of_reach(verdict))));
     }
     if verdict.calls_unattributed > 0 {
         rows.push(("unknown", format!("{} of no VM in the trace", words::count(verdict.calls_unattributed, "hit"))));
     }
     rows
+}
+
+/// Which calls a replay cannot take, as far as the trace has such.
+fn out_of_reach(verdict: &Verdict) -> String {
+    let reasons = [
+        (!verdict.gaps.is_empty(), "or behind a gap"),
+        (!verdict.contradictions.is_empty(), "or behind a contradiction"),
+        (!verdict.damage.is_empty(), "or in a damaged frame"),
+    ];
+    let there = reasons.into_iter().filter(|(there, _)| *there).map(|(_, reason)| reason);
+    std::iter::once("before a VM's first keyframe").chain(there).collect::<Vec<_>>().join(", ")
 }
 
 fn gaps(verdict: &Verdict) -> String {
@@ -121,7 +141,8 @@ fn cost(report: &Report) -> String {
         (calls, 0) => format!(", {} not measured", words::count(calls, "hit")),
         (calls, each) => format!(", {} of {}", words::count(calls, "hit"), words::duration(each)),
     };
-    let longest = if pauses > 1 { format!(", the longest {}", words::duration(longest_pause_ns)) } else { String::new() };
+    let longest =
+        if pauses > 1 { format!(", the longest {}", words::duration(longest_pause_ns)) } else { String::new() };
     format!(
         "{} of the target's {} ({}): {} of {} in all{longest}{hits}; the recorder itself ran {}",
         words::duration(target_ns),
@@ -178,7 +199,8 @@ mod tests {
         let brief = text(&report, brief);
         assert!(brief.starts_with("contradicted: "));
         assert_eq!(brief.matches("call 77").count(), BRIEF);
-        for part in ["and 2 more", "at 1.000 s, VM 1, 9 hits lost: ring full", "no trailer", "9 hits in all, in 1 gap"] {
+        for part in ["and 2 more", "at 1.000 s, VM 1, 9 hits lost: ring full", "no trailer", "9 hits in all, in 1 gap"]
+        {
             assert!(brief.contains(part), "{part}: {brief}");
         }
         assert_eq!(text(&report, write).matches("call 77").count(), 5);

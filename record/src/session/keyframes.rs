@@ -1,0 +1,124 @@
+//! Keyframes: stop the process at a moment that can be told exactly, copy, let go, then walk the copy beside the
+//! recording.
+
+use std::io::Write;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use shared::Nanos;
+use shared::heap::Heap;
+use shared::heap::walk::WalkError;
+use shared::trace::keyframe::{Keyframe, Pause};
+use shared::trace::meta::Gap;
+
+use super::Session;
+use crate::freeze::{FreezeError, Frozen};
+use crate::locate;
+use crate::snapshot::{self, Snapshot};
+
+/// How often a stop may find a thread inside the allocator before the keyframe is given up.
+const MAX_STOPS: u64 = 300;
+/// A walk under way, and what its keyframes will say beside the heap.
+#[derive(Debug)]
+pub(super) struct Walk {
+    pub(super) heaps: JoinHandle<(Heaps, Vec<u8>)>,
+    time: (Nanos, Nanos),
+    pause: Pause,
+}
+
+/// Each VM's heap, or why it is none.
+type Heaps = Vec<(u32, Result<Heap, WalkError>)>;
+
+impl<W: Write> Session<W> {
+    /// Takes keyframes of all VMs, those not seen before included. `held` is a stop the target is already in.
+    /// `Ok(false)` if the target has ended.
+    pub fn keyframe(&mut self, mut held: Option<Frozen>) -> Result<bool> {
+        self.finish_walk()?;
+        snapshot::prepare(&self.target, &self.open_vms(), &mut self.arena);
+        let mut pause = Pause::default();
+        let start = self.now();
+        let snapshot = loop {
+            let frozen = match held.take().map_or_else(|| Frozen::stop(self.target.pid), Ok) {
+                Ok(frozen) => frozen,
+                Err(FreezeError::Ended) => return Ok(false),
+                Err(FreezeError::Stuck { tid }) => {
+                    self.missed_keyframes.push(format!("thread {tid} hung in the kernel"));
+                    return Ok(true);
+                }
+                Err(error) => return Err(crate::privilege::explain_ptrace(self.target.pid, error)),
+            };
+            pause.stops += 1;
+            let inside = frozen.positions().iter().any(|&(ip, top)| self.door.is_inside(ip, top));
+            if !inside {
+                let snapshot = self.snapshot_frozen()?;
+                // What is in the rings now happened before; what comes later, behind.
+                let marks: Vec<u64> = self.threads.iter().map(|(_, thread)| thread.position()).collect();
+                let lost = self.threads.iter().map(|(_, thread)| thread.counts().lost).sum();
+                self.note_pause(&mut pause, frozen.release());
+                self.drain(Some(&marks))?;
+                self.streams.kernel_lost(start, lost)?;
+                break snapshot;
+            }
+            self.note_pause(&mut pause, frozen.release());
+            if pause.stops >= MAX_STOPS {
+                self.missed_keyframes.push(format!("{MAX_STOPS} stops all fell inside the allocator"));
+                return Ok(true);
+            }
+            if pause.stops % 16 == 0 {
+                self.drain(None)?;
+            }
+            // Not a multiple of anything the target does.
+            std::thread::sleep(Duration::from_micros(50 + pause.stops * 37 % 150));
+        };
+        for number in &snapshot.gone {
+            self.streams.close_vm(*number);
+        }
+        self.streams.wanted.keyframe = false;
+        pause.copied_bytes = snapshot.memory.len();
+        self.heap_bytes = snapshot.vms.iter().map(|(vm, bytes)| (vm.number, *bytes)).collect();
+        let time = (start, self.now());
+        let heaps = std::thread::spawn(move || (snapshot.heaps(), snapshot.into_arena()));
+        self.walk = Some(Walk { heaps, time, pause });
+        Ok(true)
+    }
+
+    pub(super) fn note_pause(&mut self, pause: &mut Pause, stopped: Duration) {
+        let ns = stopped.as_nanos() as u64;
+        pause.stopped_ns += ns;
+        self.cost.pauses += 1;
+        self.cost.paused_ns += ns;
+        self.cost.longest_pause_ns = self.cost.longest_pause_ns.max(ns);
+    }
+
+    /// Looks for new VMs if there may be any, and copies all heaps. The target stands still.
+    pub(super) fn snapshot_frozen(&mut self) -> Result<Snapshot> {
+        let mappings = self.target.mappings()?;
+        if std::mem::take(&mut self.streams.wanted.vms) {
+            self.add_vms(locate::vms(&self.target, &mappings).vms)?;
+        }
+        let arena = std::mem::take(&mut self.arena);
+        Ok(snapshot::take(&self.target, &self.open_vms(), &mappings, arena))
+    }
+
+    /// Waits for a walk under way, writes its keyframes, then what came in meanwhile.
+    pub(super) fn finish_walk(&mut self) -> Result<()> {
+        let Some(walk) = self.walk.take() else { return Ok(()) };
+        let Ok((heaps, arena)) = walk.heaps.join() else { bail!("the heap walk failed; this is a defect of ljscope") };
+        self.arena = arena;
+        for (number, heap) in heaps {
+            match heap {
+                Ok(heap) => self.streams.writer.keyframe(number, walk.time, &Keyframe { heap, pause: walk.pause })?,
+                Err(error) => {
+                    let reason = format!("no keyframe of VM {number}: {error}");
+                    self.streams.writer.gap(number, walk.time, &Gap { reason: reason.clone(), lost: 0 })?;
+                    self.missed_keyframes.push(reason);
+                }
+            }
+        }
+        for (thread, now, item) in std::mem::take(&mut self.backlog) {
+            self.streams.push(thread, now, item)?;
+        }
+        Ok(())
+    }
+}
