@@ -152,7 +152,9 @@ mod tests {
 
     #[test]
     fn times_are_read_as_written() {
-        for (text, ns) in [("2.5s", 2_500_000_000), ("3", 3_000_000_000), ("800ms", 800_000_000), ("1m30s", 90_000_000_000)] {
+        for (text, ns) in
+            [("2.5s", 2_500_000_000), ("3", 3_000_000_000), ("800ms", 800_000_000), ("1m30s", 90_000_000_000)]
+        {
             assert_eq!(parse_moment(text), Ok(Asked::At(ns)), "{text}");
         }
         assert_eq!(parse_moment("peak"), Ok(Asked::Peak));

@@ -73,10 +73,10 @@ impl Launched {
             let pids = std::iter::once(root.pid).chain(root.descendants());
             for pid in pids.filter(|&pid| has_vm(pid)) {
                 // It may have ended or gone on to another program since.
-                if let Ok(frozen) = Frozen::stop(pid) {
-                    if has_vm(pid) {
-                        return Ok(Birth::Vm(pid, frozen));
-                    }
+                if let Ok(frozen) = Frozen::stop(pid)
+                    && has_vm(pid)
+                {
+                    return Ok(Birth::Vm(pid, frozen));
                 }
             }
             std::thread::sleep(if since.elapsed() < WHILE { EAGER } else { PATIENT });

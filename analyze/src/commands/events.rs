@@ -53,30 +53,33 @@ fn frame(trace: &FileTrace, frame: &Frame) -> Result<DataFrame> {
         Column::from(Series::new(name.into(), values))
     };
     let vm = vec![i64::from(frame.head.vm); events.len()];
-    Ok(DataFrame::new(events.len(), vec![
-        Column::from(Series::new("vm".into(), vm)),
-        number("time_ns", |event| Some(event.time())),
-        text("event", |event| match event {
-            Event::Call(call) => call.kind().name(),
-            Event::Map(map) => map.op.name(),
-        }),
-        number("ptr", |event| match event {
-            Event::Call(call) => Some(call.ptr),
-            Event::Map(map) => Some(map.addr),
-        }),
-        number("old_size", |event| match event {
-            Event::Call(call) => Some(call.osize),
-            Event::Map(map) => Some(map.len),
-        }),
-        number("new_size", |event| match event {
-            Event::Call(call) => Some(call.nsize),
-            Event::Map(map) => Some(map.new_len),
-        }),
-        number("result", |event| match event {
-            Event::Call(_) => None,
-            Event::Map(map) => Some(map.result),
-        }),
-    ])?)
+    Ok(DataFrame::new(
+        events.len(),
+        vec![
+            Column::from(Series::new("vm".into(), vm)),
+            number("time_ns", |event| Some(event.time())),
+            text("event", |event| match event {
+                Event::Call(call) => call.kind().name(),
+                Event::Map(map) => map.op.name(),
+            }),
+            number("ptr", |event| match event {
+                Event::Call(call) => Some(call.ptr),
+                Event::Map(map) => Some(map.addr),
+            }),
+            number("old_size", |event| match event {
+                Event::Call(call) => Some(call.osize),
+                Event::Map(map) => Some(map.len),
+            }),
+            number("new_size", |event| match event {
+                Event::Call(call) => Some(call.nsize),
+                Event::Map(map) => Some(map.new_len),
+            }),
+            number("result", |event| match event {
+                Event::Call(_) => None,
+                Event::Map(map) => Some(map.result),
+            }),
+        ],
+    )?)
 }
 
 fn csv(trace: &FileTrace, blocks: &[Frame], out: &mut dyn Write) -> Result<()> {

@@ -91,7 +91,13 @@ fn text(source: &Source, trace: &FileTrace, plan: &Plan, out: &mut dyn Write) ->
     }
     writeln!(out, "{}", table.trim_fmt())?;
     for (vm, time, gap) in &plan.gaps {
-        writeln!(out, "gap of VM {vm} at {:.3} s: {} ({} hits lost)", micros(*time).as_secs_f64(), gap.reason, gap.lost)?;
+        writeln!(
+            out,
+            "gap of VM {vm} at {:.3} s: {} ({} hits lost)",
+            micros(*time).as_secs_f64(),
+            gap.reason,
+            gap.lost
+        )?;
     }
     Ok(())
 }

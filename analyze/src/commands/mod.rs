@@ -26,14 +26,9 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
         (Some(Command::Verify(arguments)), _) => verify::run(&arguments),
         (Some(Command::Info(arguments)), _) => info::run(&arguments),
         (Some(Command::Events(arguments)), _) => events::run(&arguments),
-        (None, Some(trace)) => stats::run(&StatsArguments {
-            trace,
-            at: None,
-            vm: None,
-            format: Format::Text,
-            compat: false,
-            output: None,
-        }),
+        (None, Some(trace)) => {
+            stats::run(&StatsArguments { trace, at: None, vm: None, format: Format::Text, compat: false, output: None })
+        }
         (None, None) => anyhow::bail!("no trace given: see analyze --help"),
     }
 }
@@ -75,7 +70,10 @@ fn readable_by_all(path: &Path, permissions: io::Result<std::fs::Permissions>) {
     let _ = (path, permissions);
 }
 
-/// 0 for a verified answer, 2 for one that is incomplete or contradicted.
+/// 0 for an answer that nothing speaks against, 2 for one that is incomplete or contradicted.
 fn exit_code(verdict: &Verdict) -> ExitCode {
-    if verdict.judgement() == Judgement::Verified { ExitCode::SUCCESS } else { ExitCode::from(2) }
+    match verdict.judgement() {
+        Judgement::Verified | Judgement::Consistent => ExitCode::SUCCESS,
+        Judgement::Incomplete | Judgement::Contradicted => ExitCode::from(2),
+    }
 }

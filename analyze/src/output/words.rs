@@ -105,6 +105,7 @@ pub fn moment(moment: &Moment) -> String {
 pub fn judgement(judgement: Judgement) -> &'static str {
     match judgement {
         Judgement::Verified => "verified",
+        Judgement::Consistent => "consistent",
         Judgement::Incomplete => "incomplete",
         Judgement::Contradicted => "contradicted",
     }

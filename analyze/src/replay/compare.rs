@@ -67,7 +67,8 @@ fn differing<T: PartialEq>(a: &[T], b: &[T], key: impl Fn(&T) -> u64) -> u64 {
 /// the allocator has returned and a free before it is called (`lj_mem_realloc`, `lj_mem_free` in `lj_gc.c`), so a
 /// stop may fall between the two.
 pub fn in_flight(before: Option<Call>, after: Option<Call>) -> [u64; 3] {
-    let counted_late = before.filter(|call| call.kind() != CallKind::Free).map(|call| call.nsize.wrapping_sub(call.osize));
+    let counted_late =
+        before.filter(|call| call.kind() != CallKind::Free).map(|call| call.nsize.wrapping_sub(call.osize));
     let counted_early = after.filter(|call| call.kind() == CallKind::Free).map(|call| call.osize);
     [0, counted_late.unwrap_or(0).wrapping_neg(), counted_early.unwrap_or(0).wrapping_neg()]
 }

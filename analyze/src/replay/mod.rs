@@ -67,8 +67,10 @@ pub struct Plan {
     pub stretches: Vec<Stretch>,
     /// The gaps, with their VM and time.
     pub gaps: Vec<(u32, Nanos, Gap)>,
-    /// Calls before a VM's first keyframe, or between a gap and the next one.
-    pub unreplayable: u64,
+    /// Calls before a VM's first keyframe.
+    pub early: u64,
+    /// Calls between a gap and the next keyframe.
+    pub cut_off: u64,
     /// Calls in the trace.
     pub calls: u64,
     /// Keyframes in the trace.
@@ -102,19 +104,21 @@ impl Plan {
     /// Cuts one VM's frames into stretches.
     fn split<R: Read + Seek>(&mut self, trace: &Trace<R>, vm: u32, frames: &[Frame]) -> Result<(), TraceError> {
         let mut open: Option<Stretch> = None;
-        let mut last_block = None;
+        let (mut last_block, mut seen_keyframe) = (None, false);
         for (at, frame) in frames.iter().enumerate() {
             match frame.head.kind {
                 Kind::Calls => {
                     self.calls += u64::from(frame.head.count);
                     match &mut open {
                         Some(stretch) => stretch.blocks.push(*frame),
-                        None => self.unreplayable += u64::from(frame.head.count),
+                        None if seen_keyframe => self.cut_off += u64::from(frame.head.count),
+                        None => self.early += u64::from(frame.head.count),
                     }
                     last_block = Some(*frame);
                 }
                 Kind::Keyframe => {
                     self.keyframes += 1;
+                    seen_keyframe = true;
                     let after = frames[at + 1..].first().filter(|next| next.head.kind == Kind::Calls).copied();
                     let end = StretchEnd::Keyframe(*frame, after);
                     self.stretches.extend(open.take().map(|stretch| Stretch { end, ..stretch }));

@@ -209,7 +209,9 @@ impl Runner {
         let counted = replayed.gc_total.wrapping_sub(gc_start);
         let explained = in_flight(start.0, start.1).into_iter().any(|at_start| {
             let true_start = gc_start.wrapping_sub(at_start);
-            in_flight(end.0, end.1).into_iter().any(|at_end| real.gc_total == true_start.wrapping_add(counted).wrapping_add(at_end))
+            in_flight(end.0, end.1)
+                .into_iter()
+                .any(|at_end| real.gc_total == true_start.wrapping_add(counted).wrapping_add(at_end))
         });
         if !explained {
             comparison.differing.push("gc.total");

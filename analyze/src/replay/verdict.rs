@@ -18,6 +18,8 @@ pub struct Verdict {
     /// Calls it could not take: before a VM's first keyframe, between a gap or a contradiction and the next
     /// keyframe, or in a damaged block.
     pub calls_not_replayed: u64,
+    /// How many of those come before their VM's first keyframe: nothing is missing because of them.
+    pub calls_before_first_keyframe: u64,
     /// Hits the kernel dropped; each leads to a gap.
     pub calls_lost: u64,
     /// Hits of VMs the recorder did not know yet.
@@ -88,8 +90,11 @@ pub struct CostReport {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Judgement {
-    /// Everything there is was replayed, nothing was lost, nothing differed.
+    /// Everything behind each VM's first keyframe was replayed, nothing was lost, and the replay arrived at the heaps of
+    /// later keyframes.
     Verified,
+    /// The same, but there is no later keyframe to compare with: only the calls themselves agree with the model.
+    Consistent,
     /// What was replayed is right, but something is missing.
     Incomplete,
     /// The replay and the real heap disagree.
@@ -107,7 +112,8 @@ impl Verdict {
         });
         let mut verdict = Verdict {
             calls: plan.calls,
-            calls_not_replayed: plan.unreplayable,
+            calls_not_replayed: plan.early + plan.cut_off,
+            calls_before_first_keyframe: plan.early,
             keyframes: plan.keyframes,
             gaps: gaps.collect(),
             ..Verdict::default()
@@ -126,7 +132,8 @@ impl Verdict {
         self.ended = Some(format!("{}{status}", trailer.reason));
         let Cost { elapsed_ns, recorder_cpu_ns, pauses, paused_ns, longest_pause_ns, hit_ns } = trailer.cost;
         let target_ns = trailer.calls.saturating_mul(hit_ns).saturating_add(paused_ns);
-        self.cost = Some(CostReport { elapsed_ns, pauses, paused_ns, longest_pause_ns, hit_ns, target_ns, recorder_cpu_ns });
+        self.cost =
+            Some(CostReport { elapsed_ns, pauses, paused_ns, longest_pause_ns, hit_ns, target_ns, recorder_cpu_ns });
     }
 
     /// Adds what became of a stretch.
@@ -152,11 +159,14 @@ impl Verdict {
     /// The verdict in a word.
     pub fn judgement(&self) -> Judgement {
         let differs = self.chunks_differing + self.direct_differing > 0 || !self.differing.is_empty();
-        let missing = self.calls_lost > 0 || !self.gaps.is_empty() || !self.damage.is_empty() || self.truncated.is_some();
+        let missing =
+            self.calls_lost > 0 || !self.gaps.is_empty() || !self.damage.is_empty() || self.truncated.is_some();
         if !self.contradictions.is_empty() || differs {
             Judgement::Contradicted
         } else if missing {
             Judgement::Incomplete
+        } else if self.keyframes_compared == 0 {
+            Judgement::Consistent
         } else {
             Judgement::Verified
         }

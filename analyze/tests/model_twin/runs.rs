@@ -180,15 +180,15 @@ impl Pair {
         let totals = self.model.totals();
         let chunk_blocks = || self.blocks.iter().filter(|(ptr, _)| !self.twin.direct.contains_key(&(ptr - 16)));
         assert_eq!(totals.used_chunks, chunk_blocks().count() as u64);
-        assert_eq!(totals.used_bytes, chunk_blocks().map(|(ptr, _)| self.twin.size(ptr - 16)).sum());
+        assert_eq!(totals.used_bytes, chunk_blocks().map(|(ptr, _)| self.twin.size(ptr - 16)).sum::<u64>());
         assert_eq!(totals.free_chunks, self.twin.chunks.values().filter(|c| !c.1).count() as u64);
-        assert_eq!(totals.free_bytes, self.twin.chunks.values().filter(|c| !c.1).map(|c| c.0).sum());
+        assert_eq!(totals.free_bytes, self.twin.chunks.values().filter(|c| !c.1).map(|c| c.0).sum::<u64>());
         assert_eq!(totals.segments, heap.segments.len() as u64);
-        assert_eq!(totals.segment_bytes, heap.segments.iter().map(|s| s.size).sum());
+        assert_eq!(totals.segment_bytes, heap.segments.iter().map(|s| s.size).sum::<u64>());
         assert_eq!(totals.used_bytes + totals.free_bytes + totals.overhead_bytes, totals.segment_bytes);
         assert_eq!(
             (totals.direct_blocks, totals.direct_bytes),
-            (heap.direct.len() as u64, heap.direct.iter().map(|d| d.size).sum())
+            (heap.direct.len() as u64, heap.direct.iter().map(|d| d.size).sum::<u64>())
         );
         heap
     }

@@ -1,6 +1,7 @@
 //! The ring through which the kernel hands over records (`perf_event_mmap_page` and the data pages behind it).
 
 use std::io;
+use std::mem::offset_of;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -34,16 +35,20 @@ impl Ring {
     }
 
     fn head(&self) -> &AtomicU64 {
-        let page = self.base.cast::<perf_event_mmap_page>().as_ptr();
-        // SAFETY: the first page is a `perf_event_mmap_page` for as long as `self` lives, `data_head` is an aligned
-        // u64 in it, and every access on both sides is atomic.
-        unsafe { AtomicU64::from_ptr(&raw mut (*page).data_head) }
+        self.counter(offset_of!(perf_event_mmap_page, data_head))
     }
 
     fn tail(&self) -> &AtomicU64 {
-        let page = self.base.cast::<perf_event_mmap_page>().as_ptr();
-        // SAFETY: as for `head`; the kernel only reads `data_tail`.
-        unsafe { AtomicU64::from_ptr(&raw mut (*page).data_tail) }
+        self.counter(offset_of!(perf_event_mmap_page, data_tail))
+    }
+
+    /// The u64 at `offset` of the first page.
+    fn counter(&self, offset: usize) -> &AtomicU64 {
+        assert!(offset < PAGE && offset.is_multiple_of(align_of::<AtomicU64>()));
+        // SAFETY: the assertion keeps us in the first page, which is mapped.
+        let counter = unsafe { self.base.add(offset) };
+        // SAFETY: aligned, mapped for as long as `self` lives, and every access, ours and the kernel's, is atomic.
+        unsafe { AtomicU64::from_ptr(counter.cast().as_ptr()) }
     }
 
     /// `len` bytes of the data area from `start`, which must lie in it.

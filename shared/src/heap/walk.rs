@@ -185,7 +185,7 @@ impl<M: Memory> Bins<'_, M> {
             pending.extend(words::<2>(self.memory, node + 32)?.into_iter().filter(|&child| child != 0));
         }
         rings.sort_unstable();
-        for pair in rings.windows(2).filter(|pair| pair[0].0 == pair[1].0) {
+        if let Some(pair) = rings.windows(2).find(|pair| pair[0].0 == pair[1].0) {
             return broken(pair[1].1, "one size has one tree node", pair[1].0);
         }
         for (size, node) in rings {

@@ -83,7 +83,7 @@ impl Encoder {
     pub fn push_call(&mut self, call: &Call) {
         let delta = self.elapsed_us(call.time);
         put(&mut self.times, delta);
-        let plain = call.ptr % 8 == 0 && (call.ptr != 0 || call.osize == 0);
+        let plain = call.ptr.is_multiple_of(8) && (call.ptr != 0 || call.osize == 0);
         let kind = match call.kind() {
             _ if !plain => ODD,
             CallKind::Free if call.ptr == 0 => ODD,

@@ -60,6 +60,21 @@ fn plain(kind: u16, vm: u32, count: u32, time: (u64, u64), payload: &[u8]) -> Ve
     frame
 }
 
+/// Addresses in hex, the rest in decimal.
+fn number(value: u64) -> String {
+    if value >= 1 << 32 { format!("{value:#x}") } else { value.to_string() }
+}
+
+/// A zigzag of an eighth of a difference.
+fn eighths(value: u64) -> String {
+    let difference = ((value >> 1) as i64 ^ -((value & 1) as i64)) * 8;
+    if difference < 0 {
+        format!("-{}", number(difference.unsigned_abs()))
+    } else {
+        format!("+{}", number(difference as u64))
+    }
+}
+
 /// Writes a listing from front to back.
 struct Listing<'a> {
     bytes: &'a [u8],
@@ -71,13 +86,15 @@ struct Listing<'a> {
 pub(crate) fn annotate(bytes: &[u8]) -> String {
     let mut listing = Listing { bytes, at: 0, out: String::new() };
     listing.title("file header");
-    listing.fixed(&[(8, "magic"), (2, "version"), (2, "0"), (4, "CRC-32")]);
+    listing.line(8, "magic");
+    listing.fixed(&[(2, "version"), (2, "unused"), (4, "CRC")]);
     assert_eq!(listing.at, FILE_HEADER);
     while bytes.len() - listing.at > FOOTER {
         listing.frame();
     }
     listing.title("footer");
-    listing.fixed(&[(8, "offset of the trailer"), (8, "magic")]);
+    listing.fixed(&[(8, "the trailer is at")]);
+    listing.line(8, "magic");
     listing.out
 }
 
@@ -97,14 +114,16 @@ impl Listing<'_> {
         }
     }
 
+    /// Fields of fixed size, in one line.
     fn fixed(&mut self, fields: &[(usize, &str)]) -> Vec<u64> {
-        let mut values = Vec::new();
+        let (mut at, mut values, mut what) = (self.at, Vec::new(), Vec::new());
         for &(bytes, name) in fields {
-            let mut word = [0; 8];
-            word[..bytes].copy_from_slice(&self.bytes[self.at..self.at + bytes]);
-            values.push(u64::from_le_bytes(word));
-            self.line(bytes, name);
+            let value = self.bytes[at..at + bytes].iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte));
+            what.push(if name.ends_with("CRC") { name.to_owned() } else { format!("{name} {value}") });
+            values.push(value);
+            at += bytes;
         }
+        self.line(at - self.at, &what.join(", "));
         values
     }
 
@@ -112,8 +131,9 @@ impl Listing<'_> {
         let code = u16::from_le_bytes([self.bytes[self.at], self.bytes[self.at + 1]]);
         let kind = Kind::from_code(code).expect("a known kind");
         self.title(&format!("frame: {}", kind.name()));
-        let head = [(2, "kind"), (2, "flags"), (4, "length"), (4, "vm"), (4, "count"), (8, "start"), (8, "end")];
-        let length = self.fixed(&head)[2] as usize;
+        let length = self.fixed(&[(2, "kind"), (2, "flags"), (4, "length")])[2] as usize;
+        self.fixed(&[(4, "vm"), (4, "count")]);
+        self.fixed(&[(8, "start"), (8, "end")]);
         self.fixed(&[(4, "payload CRC"), (4, "head CRC")]);
         let end = self.at + length;
         match kind {
@@ -142,26 +162,32 @@ impl Listing<'_> {
 
     fn varint(&mut self, name: &str) -> u64 {
         let (value, bytes) = self.peek(self.at);
-        let shown = if value >= 1 << 32 { format!("{value:#x}") } else { value.to_string() };
-        self.line(bytes, &format!("{name}: {shown}"));
+        self.line(bytes, &format!("{name}: {}", number(value)));
         value
     }
 
-    /// Columns: numbers as varints, the kinds and the mapping calls' second field too, since they are below 128.
+    fn varints(&mut self, names: &str) {
+        for name in names.split(' ') {
+            self.varint(name);
+        }
+    }
+
     fn calls(&mut self) {
         self.varint("mapping calls");
         let columns = ["kinds", "times", "nsizes", "ptrs", "osizes", "maps"];
         let lengths = columns.map(|name| self.varint(&format!("bytes of {name}")) as usize);
+        let kinds = &self.bytes[self.at..self.at + lengths[0]];
+        let mut ptr_kinds = kinds.iter().filter(|&&kind| kind != 1);
         for (name, length) in columns.into_iter().zip(lengths) {
+            // Kinds and the ops of mapping calls are below 128, so varints as well.
             let (mut at, end, mut values) = (self.at, self.at + length, Vec::new());
             while at < end {
                 let (value, bytes) = self.peek(at);
                 at += bytes;
                 values.push(match name {
-                    "ptrs" => format!("{:+#x}", (value >> 1) as i64 ^ -((value & 1) as i64)),
                     "kinds" => ["FREE", "ALLOC", "RESIZE", "ODD"][value as usize].to_owned(),
-                    _ if value >= 1 << 32 => format!("{value:#x}"),
-                    _ => value.to_string(),
+                    "ptrs" if ptr_kinds.next() != Some(&3) => eighths(value),
+                    _ => number(value),
                 });
             }
             self.line(length, &format!("{name}: {}", values.join(", ")));
@@ -170,9 +196,9 @@ impl Listing<'_> {
 
     fn keyframe(&mut self) {
         let names = "stopped_ns stops copied_bytes mstate gc_total gc_threshold trim_check release_checks dv top";
-        names.split(' ').for_each(|name| drop(self.varint(name)));
+        self.varints(names);
         for _ in 0..self.varint("segments") {
-            ["base", "size", "record"].map(|name| self.varint(name));
+            self.varints("base size record");
         }
         for _ in 0..self.varint("chunks") {
             let (word, bytes) = self.peek(self.at);
@@ -184,10 +210,11 @@ impl Listing<'_> {
             }
         }
         for _ in 0..self.varint("binned") {
-            self.varint("zigzag of an eighth of the address");
+            let (value, bytes) = self.peek(self.at);
+            self.line(bytes, &eighths(value));
         }
         for _ in 0..self.varint("direct") {
-            ["base", "size"].map(|name| self.varint(name));
+            self.varints("base size");
         }
     }
 }

@@ -91,7 +91,7 @@ fn items(report: &Report, vm: &VmReport) -> Vec<Item> {
     items.extend(lines(&state, 14.0).map(Item::Text));
     items.extend(lines(&totals(vm), 14.0).map(Item::Text));
     let verdict = small_print(&report.verdict);
-    let trusted = report.verdict.judgement() == Judgement::Verified;
+    let trusted = matches!(report.verdict.judgement(), Judgement::Verified | Judgement::Consistent);
     if !trusted {
         items.extend(lines(&verdict, 14.0 * BOLDER).map(Item::Warning));
     }
@@ -188,8 +188,9 @@ pub(super) fn totals(vm: &VmReport) -> String {
 pub(super) fn small_print(verdict: &Verdict) -> String {
     let mut print = format!("{}: {}", words::judgement(verdict.judgement()), words::replayed(verdict));
     print.push_str(&format!("; {} lost", words::thousands(verdict.calls_lost)));
-    if verdict.calls_not_replayed > 0 {
-        print.push_str(&format!("; {} not replayed", words::count(verdict.calls_not_replayed, "call")));
+    let missed = verdict.calls_not_replayed - verdict.calls_before_first_keyframe;
+    if missed > 0 {
+        print.push_str(&format!("; {} not replayed", words::count(missed, "call")));
     }
     if verdict.truncated.is_some() {
         print.push_str("; the trace is truncated");

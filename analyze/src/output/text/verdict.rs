@@ -21,12 +21,21 @@ pub(super) fn brief(report: &Report, options: &Options, out: &mut dyn Write) -> 
 pub fn write(report: &Report, options: &Options, out: &mut dyn Write) -> io::Result<()> {
     head(report, options, out)?;
     facts(&findings(&report.verdict, usize::MAX), options, out)?;
-    let Verdict { calls, calls_replayed, calls_not_replayed, keyframes, keyframes_compared, .. } = report.verdict;
+    let Verdict { calls, calls_replayed, calls_not_replayed, calls_before_first_keyframe, .. } = report.verdict;
+    let Verdict { keyframes, keyframes_compared, .. } = report.verdict;
     let part = |part, whole| format!("{} of {}", words::thousands(part), words::thousands(whole));
     let against = |differ, all| format!("{} compared, {} differ", words::thousands(all), words::thousands(differ));
     let Verdict { chunks_compared, chunks_differing, direct_compared, direct_differing, .. } = report.verdict;
     let mut rows = vec![
-        ("replayed", format!("{} calls; {} not", part(calls_replayed, calls), words::thousands(calls_not_replayed))),
+        (
+            "replayed",
+            format!(
+                "{} calls; {} not, {} of them before a VM's first keyframe",
+                part(calls_replayed, calls),
+                words::thousands(calls_not_replayed),
+                words::thousands(calls_before_first_keyframe),
+            ),
+        ),
         (
             "compared",
             format!(
@@ -39,7 +48,7 @@ pub fn write(report: &Report, options: &Options, out: &mut dyn Write) -> io::Res
         ("lost", format!("{}, in {}", words::count(report.verdict.calls_lost, "hit"), gaps(&report.verdict))),
     ];
     if let Some(check) = &report.verdict.release_check {
-        rows.push(("build", format!("releases free segments {check}")));
+        rows.push(("build", format!("releases wholly free segments as builds {check} do")));
     }
     if let Some(ended) = &report.verdict.ended {
         rows.push(("ended", words::name(ended, 500)));
@@ -53,7 +62,7 @@ fn head(report: &Report, options: &Options, out: &mut dyn Write) -> io::Result<(
     let judgement = report.verdict.judgement();
     let word = words::judgement(judgement);
     let code = match judgement {
-        Judgement::Verified => "32",
+        Judgement::Verified | Judgement::Consistent => "32",
         Judgement::Incomplete => "33",
         Judgement::Contradicted => "31",
     };
@@ -91,9 +100,9 @@ fn findings(verdict: &Verdict, most: usize) -> Vec<(&'static str, String)> {
     if verdict.calls_lost > 0 {
         rows.push(("lost", format!("{} in all, in {}", words::count(verdict.calls_lost, "hit"), gaps(verdict))));
     }
-    if verdict.calls_not_replayed > 0 {
-        let calls = words::count(verdict.calls_not_replayed, "call");
-        rows.push(("not replayed", format!("{calls}: {}", out_of_reach(verdict))));
+    let missed = verdict.calls_not_replayed - verdict.calls_before_first_keyframe;
+    if missed > 0 {
+        rows.push(("not replayed", format!("{}: {}", words::count(missed, "call"), out_of_reach(verdict))));
     }
     if verdict.calls_unattributed > 0 {
         rows.push(("unknown", format!("{} of no VM in the trace", words::count(verdict.calls_unattributed, "hit"))));
@@ -104,12 +113,12 @@ fn findings(verdict: &Verdict, most: usize) -> Vec<(&'static str, String)> {
 /// Which calls a replay cannot take, as far as the trace has such.
 fn out_of_reach(verdict: &Verdict) -> String {
     let reasons = [
-        (!verdict.gaps.is_empty(), "or behind a gap"),
-        (!verdict.contradictions.is_empty(), "or behind a contradiction"),
-        (!verdict.damage.is_empty(), "or in a damaged frame"),
+        (!verdict.gaps.is_empty(), "behind a gap"),
+        (!verdict.contradictions.is_empty(), "behind a contradiction"),
+        (!verdict.damage.is_empty(), "in or behind a damaged frame"),
     ];
     let there = reasons.into_iter().filter(|(there, _)| *there).map(|(_, reason)| reason);
-    std::iter::once("before a VM's first keyframe").chain(there).collect::<Vec<_>>().join(", ")
+    there.collect::<Vec<_>>().join(" or ")
 }
 
 fn gaps(verdict: &Verdict) -> String {
