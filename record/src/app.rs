@@ -184,7 +184,7 @@ fn record(
     })();
     let stopped = match recorded {
         Ok(stopped) => stopped,
-        Err(error) => return output.give_up(error),
+        Err(error) => return output.give_up(session.begun(), error),
     };
     let status = match &mut launched {
         Some(launched) if stopped == Stopped::TargetEnded => launched.wait(CHILD_PATIENCE)?,
@@ -199,7 +199,7 @@ fn record(
     }
     let (trailer, bytes, missed) = match session.finish(stopped, status) {
         Ok(done) => done,
-        Err(error) => return output.give_up(error),
+        Err(error) => return output.give_up(true, error),
     };
     report::summary(&trailer, bytes, &missed, &output);
     Ok(if trailer.lost > 0 || !missed.is_empty() { ExitCode::from(2) } else { ExitCode::SUCCESS })

@@ -12,7 +12,7 @@ use crate::sys;
 use crate::target::{Memory, Target};
 
 /// How long to wait for all threads to stop before letting them go again.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_millis(200);
 /// `__WALL` of `<linux/wait.h>`: threads of any kind.
 const WALL: u32 = 0x4000_0000;
 

@@ -37,16 +37,15 @@ impl Output {
         }
     }
 
-    /// Ends a recording that failed on the way: whether that leaves a trace depends on what failed.
-    pub fn give_up(&self, error: anyhow::Error) -> Result<ExitCode> {
+    /// Ends a recording that failed on the way. `begun` says whether there is a keyframe to make a trace of what was
+    /// written; if not, nothing is left behind.
+    pub fn give_up(&self, begun: bool, error: anyhow::Error) -> Result<ExitCode> {
         let io = error.chain().find_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind);
-        match (self, io) {
+        match self {
             // Whoever read our output has had enough.
-            (Output::Stdout, Some(io::ErrorKind::BrokenPipe)) => Ok(ExitCode::SUCCESS),
-            (
-                Output::File { path, .. },
-                Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge),
-            ) => {
+            Output::Stdout if io == Some(io::ErrorKind::BrokenPipe) => Ok(ExitCode::SUCCESS),
+            Output::Stdout => Err(error),
+            Output::File { path, .. } if begun => {
                 eprintln!(
                     "record: {error:#}: the recording ended here; {} is readable up to its last whole block (analyze \
                      says which)",
@@ -54,11 +53,10 @@ impl Output {
                 );
                 Ok(ExitCode::from(2))
             }
-            (Output::File { path, .. }, _) => {
+            Output::File { path, .. } => {
                 let _ = fs::remove_file(path);
                 Err(error)
             }
-            _ => Err(error),
         }
     }
 

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use iced_x86::{
-    Code, Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory, Mnemonic, OpAccess, Register,
+    Code, Decoder, DecoderOptions, FlowControl, Formatter, GasFormatter, Instruction, InstructionInfoFactory, Mnemonic,
+    OpAccess, Register,
 };
 use shared::trace::meta::Probe;
 
@@ -15,6 +16,15 @@ const ARGUMENTS: [Register; 4] = [Register::RDI, Register::RSI, Register::RDX, R
 
 fn decoder(code: &[u8], addr: u64) -> Decoder<'_> {
     Decoder::with_ip(64, code, addr, DecoderOptions::NONE)
+}
+
+/// The instruction as objdump prints it.
+fn text(instruction: &Instruction) -> String {
+    let mut formatter = GasFormatter::new();
+    formatter.options_mut().set_branch_leading_zeros(false);
+    let mut text = String::new();
+    formatter.format(instruction, &mut text);
+    text
 }
 
 /// Whether the kernel emulates the probed instruction instead of stepping over a copy of it: one exception a hit
@@ -51,7 +61,7 @@ pub fn choose(code: &[u8], entry: u64) -> Option<Probe> {
             break;
         }
         let probe =
-            Probe { addr: instruction.ip(), instruction: instruction.to_string(), emulated: is_emulated(&instruction) };
+            Probe { addr: instruction.ip(), instruction: text(&instruction), emulated: is_emulated(&instruction) };
         if probe.emulated {
             return Some(probe);
         }
@@ -180,7 +190,7 @@ mod tests {
     fn the_jump_behind_the_test_is_probed() {
         // test rcx,rcx; je +0x10; test rsi,rsi: how every LuaJIT seen begins.
         let probe = choose(&[0x48, 0x85, 0xc9, 0x74, 0x10, 0x48, 0x85, 0xf6], 0x1000).unwrap();
-        assert_eq!((probe.addr, probe.emulated, &*probe.instruction), (0x1003, true, "je short 0000000000001015h"));
+        assert_eq!((probe.addr, probe.emulated, &*probe.instruction), (0x1003, true, "je 0x1015"));
     }
 
     #[test]

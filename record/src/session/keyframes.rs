@@ -3,7 +3,7 @@
 
 use std::io::Write;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use shared::Nanos;
@@ -15,10 +15,14 @@ use shared::trace::meta::Gap;
 use super::Session;
 use crate::freeze::{FreezeError, Frozen};
 use crate::locate;
+use crate::privilege;
 use crate::snapshot::{self, Snapshot};
 
 /// How often a stop may find a thread inside the allocator before the keyframe is given up.
 const MAX_STOPS: u64 = 300;
+/// After how many missed keyframes only those due by the clock are tried.
+const MAX_MISSED: usize = 8;
+
 /// A walk under way, and what its keyframes will say beside the heap.
 #[derive(Debug)]
 pub(super) struct Walk {
@@ -39,14 +43,18 @@ impl<W: Write> Session<W> {
         let mut pause = Pause::default();
         let start = self.now();
         let snapshot = loop {
+            let stopping = Instant::now();
             let frozen = match held.take().map_or_else(|| Frozen::stop(self.target.pid), Ok) {
                 Ok(frozen) => frozen,
                 Err(FreezeError::Ended) => return Ok(false),
-                Err(FreezeError::Stuck { tid }) => {
-                    self.missed_keyframes.push(format!("thread {tid} hung in the kernel"));
+                // The recording goes on without this one keyframe; without the first one there is nothing to go on from.
+                Err(error) if self.begun() => {
+                    self.note_pause(&mut pause, stopping.elapsed());
+                    let error = privilege::explain_ptrace(self.target.pid, error);
+                    self.missed_keyframes.push(error.to_string());
                     return Ok(true);
                 }
-                Err(error) => return Err(crate::privilege::explain_ptrace(self.target.pid, error)),
+                Err(error) => return Err(privilege::explain_ptrace(self.target.pid, error)),
             };
             pause.stops += 1;
             let inside = frozen.positions().iter().any(|&(ip, top)| self.door.is_inside(ip, top));
@@ -113,6 +121,8 @@ impl<W: Write> Session<W> {
                     let reason = format!("no keyframe of VM {number}: {error}");
                     self.streams.writer.gap(number, walk.time, &Gap { reason: reason.clone(), lost: 0 })?;
                     self.missed_keyframes.push(reason);
+                    // Try again, but not for ever: a heap that cannot be walked now may never be.
+                    self.streams.wanted.keyframe = self.missed_keyframes.len() <= MAX_MISSED;
                 }
             }
         }

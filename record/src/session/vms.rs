@@ -82,6 +82,11 @@ impl<W: Write> Session<W> {
         self.vms.iter().map(|vm| (vm.place.number, self.describe(&vm.found))).collect()
     }
 
+    /// Whether a heap was copied: from then on there is something to make a trace of.
+    pub fn begun(&self) -> bool {
+        !self.heap_bytes.is_empty()
+    }
+
     /// Bytes in a VM's segments, as of the last keyframe.
     pub fn heap_bytes(&self, number: u32) -> Option<u64> {
         self.heap_bytes.get(&number).copied()
