@@ -1,14 +1,15 @@
 //! Builds the real `luajit` program three times, stripped as distributions ship it: GC64, the same linked statically,
-//! and without GC64 (on x86-64; every other 64-bit target is GC64 whatever one asks for).
+//! and without GC64 (on x86-64; every other 64-bit target is GC64 whatever one asks for). And the programs in C.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
 fn main() {
-    // The sources come with luajit-src; Cargo runs this again when that crate changes, so this file is all there is
-    // to watch. Without such a line every edited workload would build LuaJIT anew.
+    // The sources come with luajit-src; Cargo runs this again when that crate changes, so this is all there is to
+    // watch. Without such lines every edited workload would build LuaJIT anew.
     println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=programs");
 
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("Cargo sets OUT_DIR"));
     let build = out.join("luajit-build");
@@ -17,6 +18,8 @@ fn main() {
     // Debug builds of LuaJIT assert and keep symbols: neither is what runs in production.
     luajit_src::Build::new().debug(false).build();
     keep(&program, "LUAJIT", &out.join("luajit"));
+    compile("threads.c", Some(&build), "THREADS", &out.join("threads"));
+    compile("tracer.c", None, "TRACER", &out.join("tracer"));
 
     // The objects are there: only the last link differs.
     fs::remove_file(&program).expect("the program just built can be removed");
@@ -27,6 +30,7 @@ fn main() {
     make(&build, &["clean"]);
     make(&build, &["XCFLAGS=-DLUAJIT_DISABLE_GC64"]);
     keep(&program, "LUAJIT_NOGC64", &out.join("luajit-nogc64"));
+    compile("threads.c", Some(&build), "THREADS_NOGC64", &out.join("threads-nogc64"));
 }
 
 /// Runs LuaJIT's own makefile as luajit-src does, in as many jobs as Cargo has to spare.
@@ -44,4 +48,17 @@ fn make(build: &Path, words: &[&str]) {
 fn keep(program: &Path, variable: &str, kept: &Path) {
     fs::copy(program, kept).expect("OUT_DIR is writable");
     println!("cargo::rustc-env={variable}={}", kept.display());
+}
+
+/// Builds one of our own programs, stripped, with the LuaJIT built last if it wants one.
+fn compile(source: &str, luajit: Option<&Path>, variable: &str, program: &Path) {
+    let mut cc = Command::new(env::var_os("CC").unwrap_or_else(|| "cc".into()));
+    cc.args(["-O2", "-s", "-pthread", "-o"]).arg(program).arg(Path::new("programs").join(source));
+    if let Some(luajit) = luajit {
+        let src = luajit.join("src");
+        cc.arg("-I").arg(&src).arg(src.join("libluajit.a")).args(["-lm", "-ldl"]);
+    }
+    let status = cc.status().expect("a C compiler runs (scripts/deps installs it)");
+    assert!(status.success(), "{cc:?}: {status}");
+    println!("cargo::rustc-env={variable}={}", program.display());
 }

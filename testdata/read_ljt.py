@@ -246,7 +246,7 @@ def say(frame, want_events, crc):
         print(f"heap {frame.vm} used {used} binned {len(heap['binned'])} direct {len(heap['direct'])}")
     elif frame.kind == 6 and want_events:
         print(f"gap {frame.vm} {frame.start} {frame.json().get('reason', '')}")
-    elif frame.kind in (1, 2, 3):
+    elif frame.kind in (1, 2, 3) and not want_events:
         print(json.dumps(frame.json(), sort_keys=True))
     return calls, maps, crc
 

@@ -1,6 +1,6 @@
 //! The program: from arguments to a trace and a summary.
 
-use std::process::ExitCode;
+use std::process::{ExitCode, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -30,10 +30,13 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     let stop = stop_flag()?;
     let _ = rustix::process::setrlimit(rustix::process::Resource::Nofile, unlimited_files());
+    // What the program prints must not get in between the trace.
+    let is_stdout = arguments.output.as_ref().is_some_and(|path| path.as_os_str() == "-");
+    let stdout = if is_stdout { Stdio::from(std::io::stderr()) } else { Stdio::inherit() };
     let mut launched = match (&arguments.command, &*arguments.program) {
-        (Some(command), _) => Some(Launched::shell(command)?),
+        (Some(command), _) => Some(Launched::shell(command, stdout)?),
         (None, []) => None,
-        (None, words) => Some(Launched::program(words)?),
+        (None, words) => Some(Launched::program(words, stdout)?),
     };
     let (pid, held) = match &mut launched {
         None => (Pid::from_raw(arguments.pid.context("no process given")?), None),
@@ -161,8 +164,15 @@ fn record(
     let output = output_of(arguments, arguments.output.clone().unwrap_or_else(default));
     output.check()?;
     let base = monotonic_ns();
-    let mut writer = Writer::new(output.open()?, &header(arguments, base))?;
-    writer.process(0, &process(&target))?;
+    let sink = output.open()?;
+    let begun = Writer::new(sink, &header(arguments, base)).and_then(|mut writer| {
+        writer.process(0, &process(&target))?;
+        Ok(writer)
+    });
+    let writer = match begun {
+        Ok(writer) => writer,
+        Err(error) => return output.give_up(false, error.into()),
+    };
     let emulated = door.probe.emulated;
     let mut session = Session::new(target, door, armed, writer, base);
     let recorded = (|| {

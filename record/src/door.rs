@@ -138,7 +138,7 @@ fn map_sites(
                 let code = module.image.code(function.addr);
                 let code = &code[..code.len().min(function.size as usize)];
                 let found = site::behind_syscalls(code, function.addr);
-                inside.push(module.in_memory(&(function.addr..function.addr + function.size)));
+                inside.push(module.in_memory(&(function.addr..function.addr.saturating_add(function.size))));
                 sites.extend(found.into_iter().filter(|&(found, _)| found == syscall).filter_map(|(syscall, addr)| {
                     Some(MapSite { syscall, path: module.path.clone(), offset: module.image.offset_of(addr)? })
                 }));

@@ -4,6 +4,9 @@
 use object::{Object, ObjectSegment, ObjectSymbol, SegmentFlags};
 use shared::heap::layout;
 
+/// Longer names are passed over.
+const MAX_NAME: usize = 64;
+
 /// A parsed executable or library.
 #[derive(Debug)]
 pub struct Image {
@@ -68,7 +71,9 @@ impl Image {
             .chain(file.symbols())
             .filter(|symbol| symbol.is_definition() && symbol.kind() == object::SymbolKind::Text)
             .filter_map(|symbol| {
-                let name = symbol.name().ok()?.split('@').next()?.to_owned();
+                let name = symbol.name().ok()?.split('@').next()?;
+                // The names we look for are short; a file may give a million symbols one long name.
+                let name = (name.len() <= MAX_NAME).then(|| name.to_owned())?;
                 Some(Function { name, addr: symbol.address(), size: symbol.size() })
             })
             .collect();

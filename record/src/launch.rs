@@ -1,7 +1,7 @@
 //! Starts a program and waits for its VM to be born.
 
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -37,19 +37,19 @@ const PATIENT: Duration = Duration::from_millis(10);
 const WHILE: Duration = Duration::from_secs(2);
 
 impl Launched {
-    /// Starts `sh -c command`.
-    pub fn shell(command: &str) -> Result<Launched> {
-        Self::spawn(Command::new("/bin/sh").args(["-c", command]), "sh")
+    /// Starts `sh -c command`. `stdout` is where its standard output goes.
+    pub fn shell(command: &str, stdout: Stdio) -> Result<Launched> {
+        Self::spawn(Command::new("/bin/sh").args(["-c", command]), stdout, "sh")
     }
 
-    /// Starts a program with its arguments.
-    pub fn program(words: &[String]) -> Result<Launched> {
+    /// Starts a program with its arguments. `stdout` is where its standard output goes.
+    pub fn program(words: &[String], stdout: Stdio) -> Result<Launched> {
         let (program, arguments) = words.split_first().context("no program given")?;
-        Self::spawn(Command::new(program).args(arguments), program)
+        Self::spawn(Command::new(program).args(arguments), stdout, program)
     }
 
-    fn spawn(command: &mut Command, name: &str) -> Result<Launched> {
-        let child = command.spawn().with_context(|| format!("cannot start {name}"))?;
+    fn spawn(command: &mut Command, stdout: Stdio, name: &str) -> Result<Launched> {
+        let child = command.stdout(stdout).spawn().with_context(|| format!("cannot start {name}"))?;
         Ok(Launched { child })
     }
 

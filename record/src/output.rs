@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
+use shared::trace::TraceError;
 
 /// The place for a trace.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,7 +41,7 @@ impl Output {
     /// Ends a recording that failed on the way. `begun` says whether there is a keyframe to make a trace of what was
     /// written; if not, nothing is left behind.
     pub fn give_up(&self, begun: bool, error: anyhow::Error) -> Result<ExitCode> {
-        let io = error.chain().find_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind);
+        let io = io_kind(&error);
         match self {
             // Whoever read our output has had enough.
             Output::Stdout if io == Some(io::ErrorKind::BrokenPipe) => Ok(ExitCode::SUCCESS),
@@ -77,6 +78,15 @@ impl Output {
             }
         }
     }
+}
+
+/// The kind of the I/O error behind an error, if there is one.
+fn io_kind(error: &anyhow::Error) -> Option<io::ErrorKind> {
+    error.chain().find_map(|cause| match cause.downcast_ref() {
+        // Transparent, so the chain passes it by.
+        Some(TraceError::Io(error)) => Some(error.kind()),
+        _ => cause.downcast_ref().map(io::Error::kind),
+    })
 }
 
 /// An open output.

@@ -51,12 +51,15 @@ fn is_jcc_near(instruction: &Instruction) -> bool {
     instruction.is_jcc_short_or_near() && !instruction.is_jcc_short()
 }
 
+/// A function's first block is shorter.
+const MAX_ENTRY: usize = 64;
+
 /// The best instruction to probe in the function at `entry`: the first one that the kernel emulates, that every
 /// call reaches, and before which no argument register changes; else the first instruction of all.
 pub fn choose(code: &[u8], entry: u64) -> Option<Probe> {
     let mut info = InstructionInfoFactory::new();
     let mut first = None;
-    for instruction in &mut decoder(code, entry) {
+    for instruction in decoder(code, entry).iter().take(MAX_ENTRY) {
         if instruction.is_invalid() {
             break;
         }

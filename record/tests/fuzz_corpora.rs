@@ -57,3 +57,18 @@ fn the_seeds_reach_the_bottom() {
     let probe = record::site::choose(image.code(function), function).expect("a site");
     assert_eq!((probe.addr, probe.emulated), (function + 7, true));
 }
+
+/// A heap that contradicts itself in a word must not pass for a heap.
+#[test]
+fn broken_heaps_are_refused() {
+    for (name, why) in [
+        ("dv-in-a-bin", "each free chunk but dv and top is in one bin"),
+        ("dv-is-top", "dv is not top"),
+        ("small-in-a-tree", "trees hold large chunks"),
+    ] {
+        let bytes = fs::read(corpus("heap").join(name)).expect("a seed");
+        let (mstate, pages) = targets::memory::Pages::parse(&bytes).expect("a whole description");
+        let error = shared::heap::walk::walk(mstate, &pages.reader()).expect_err(name);
+        assert!(error.to_string().contains(why), "{name}: {error}");
+    }
+}

@@ -1,22 +1,26 @@
-//! Real LuaJIT programs to record, and ljscope's own programs to record them with: three builds of `luajit`, those that the system and Debian ship, neovim and nginx,
-//! with workloads for them. Tests, demo and bench start them through this crate; `scripts/deps` installs what is not
-//! built here.
+//! Real LuaJIT programs to record, and ljscope's own programs to record them with: three builds of `luajit`, those that
+//! the system and Debian ship, neovim and nginx, with workloads for them, and a program of many VMs. Tests, demo and
+//! bench start them through this crate; `scripts/deps` installs what is not built here.
 //!
 //! What is started here ends here: every wait is bounded and every process is ended by its id when its handle is dropped.
 
 #![forbid(unsafe_code)]
 
+mod checks;
 mod interpreter;
 mod load;
 mod nginx;
+mod process;
 mod program;
 mod tools;
 
+pub use checks::{Verified, info, stats, sums, verdict, verify};
 pub use interpreter::Interpreter;
 pub use load::Load;
 pub use nginx::Nginx;
+pub use process::{Ran, changed_text, children, cpu_ticks, run, signal, status_field};
 pub use program::Program;
-pub use tools::{Recorder, analyze, analyze_stream, may_record, skip, tool};
+pub use tools::{Recorder, analyze, analyze_stream, may_record, record, skip, tool};
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -29,6 +33,15 @@ pub const LUAJIT_NOGC64: &str = env!("LUAJIT_NOGC64");
 
 /// [`LUAJIT`] linked statically: `mmap` and its kin are inside the program, there is no libc to look for.
 pub const LUAJIT_STATIC: &str = env!("LUAJIT_STATIC");
+
+/// `programs/threads.c` on [`LUAJIT`]: several threads, each with a VM of its own.
+pub const THREADS: &str = env!("THREADS");
+
+/// [`THREADS`] without GC64.
+pub const THREADS_NOGC64: &str = env!("THREADS_NOGC64");
+
+/// `programs/tracer.c`: a tracer that is in the way.
+pub const TRACER: &str = env!("TRACER");
 
 /// Names of the workloads that run on every [`Interpreter`] and end by themselves within seconds.
 pub const WORKLOADS: [&str; 6] = ["churn", "mixed", "direct", "segments", "threads", "leak"];
@@ -44,6 +57,11 @@ pub fn workloads_dir() -> PathBuf {
 /// The Lua program of one workload, by its name without `.lua`.
 pub fn workload(name: &str) -> PathBuf {
     workloads_dir().join(format!("{name}.lua"))
+}
+
+/// A recorded trace of `traces/`, by its name without `.ljt`; `scripts/fixtures` makes them.
+pub fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("traces").join(format!("{name}.ljt"))
 }
 
 /// Where nginx's configuration template and its Lua handlers are.

@@ -2,6 +2,7 @@
 
 use crate::load::{self, Load};
 use crate::nginx_dir;
+use crate::process::{children, signal};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -130,11 +131,14 @@ impl Drop for Nginx {
     fn drop(&mut self) {
         // The master ends its worker when asked; killed outright it would leave it behind.
         let workers = children(self.master.id());
-        signal("TERM", self.master.id());
+        // Fails only when the process is over anyway, here and below.
+        let _ = signal("TERM", self.master.id());
         let started = Instant::now();
         while matches!(self.master.try_wait(), Ok(None)) {
             if started.elapsed() > PATIENCE {
-                workers.iter().for_each(|&worker| signal("KILL", worker));
+                for worker in workers {
+                    let _ = signal("KILL", worker);
+                }
                 let _ = self.master.kill();
                 let _ = self.master.wait();
                 break;
@@ -150,16 +154,4 @@ fn modules() -> Result<&'static str, String> {
     let has_lua = |directory: &&&str| Path::new(directory).join("ngx_http_lua_module.so").exists();
     let found = MODULES.iter().find(has_lua).copied();
     found.ok_or_else(|| format!("no ngx_http_lua_module.so in {MODULES:?}; scripts/deps installs it"))
-}
-
-/// The processes started by the main thread of `pid`, from /proc.
-fn children(pid: u32) -> Vec<u32> {
-    let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    list.split_whitespace().filter_map(|word| word.parse().ok()).collect()
-}
-
-/// Sends a signal to a process of ours. The standard library itself can only kill, hence the shell's built-in.
-fn signal(name: &str, pid: u32) {
-    // Fails only when the process is over anyway.
-    let _ = Command::new("sh").args(["-c", &format!("kill -s {name} {pid}")]).stderr(Stdio::null()).status();
 }

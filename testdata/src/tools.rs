@@ -6,7 +6,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
-use crate::LIMIT;
+use crate::process::signal;
+use crate::{LIMIT, Ran, run};
 
 /// The program `name` of this workspace, built by the same `cargo test --workspace` or `cargo build`.
 ///
@@ -98,10 +99,7 @@ impl Recorder {
     /// # Errors
     /// The operating system's.
     pub fn stop(self) -> io::Result<(i32, String)> {
-        let status = Command::new("kill").args(["-INT", &self.pid().to_string()]).status()?;
-        if !status.success() {
-            return Err(io::Error::other(format!("kill: {status}")));
-        }
+        signal("INT", self.pid())?;
         self.wait()
     }
 
@@ -129,6 +127,14 @@ impl Drop for Recorder {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Runs `record` with these arguments to its end.
+///
+/// # Errors
+/// The operating system's, or when it takes longer than [`LIMIT`].
+pub fn record<S: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = S>) -> io::Result<Ran> {
+    run(Command::new(tool("record")).args(arguments))
 }
 
 /// Runs `analyze` with these arguments to its end.

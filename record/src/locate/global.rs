@@ -36,7 +36,7 @@ impl Global {
     /// The collector's two first words, `gc.total` and `gc.threshold`: `GCSize` is 64 bit in GC64 builds, else 32.
     pub fn gc_counters(&self, memory: &impl Memory) -> Option<(u64, u64)> {
         let mut bytes = [0; 16];
-        let (gc, size) = (self.alloc + 16, if self.gc64 { 8 } else { 4 });
+        let (gc, size) = (self.alloc.wrapping_add(16), if self.gc64 { 8 } else { 4 });
         memory.read(gc, &mut bytes[..2 * size]).ok()?;
         let counter = |at: usize| {
             let mut word = [0; 8];
@@ -49,13 +49,13 @@ impl Global {
 
 /// The VM whose allocator state is at `mstate`.
 pub fn find(mstate: Addr, memory: &impl Memory, mappings: &[Mapping]) -> Result<Global, NoGlobal> {
-    let head = memory.word(mstate - 8).ok_or(NoGlobal::NotThere)?;
-    let main_thread = mstate + (head & !INUSE);
+    let head = memory.word(mstate.wrapping_sub(8)).ok_or(NoGlobal::NotThere)?;
+    let main_thread = mstate.wrapping_add(head & !INUSE);
     let mut bytes = [0; SEARCH_BYTES];
     memory.read(main_thread, &mut bytes).map_err(|_| NoGlobal::NotThere)?;
     let word = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| bytes[at + i]));
     let at = (8..SEARCH_BYTES - 16).step_by(8).find(|&at| word(at + 8) == mstate).ok_or(NoGlobal::NotThere)?;
-    let (allocf, alloc) = (word(at), main_thread + at as u64);
+    let (allocf, alloc) = (word(at), main_thread.wrapping_add(at as u64));
     if !mappings.iter().any(|mapping| mapping.executable && mapping.contains(allocf)) {
         return Err(NoGlobal::CustomAllocator);
     }
@@ -64,7 +64,7 @@ pub fn find(mstate: Addr, memory: &impl Memory, mappings: &[Mapping]) -> Result<
     let references = [(true, word(16)), (false, word(8) & 0xffff_ffff)];
     let (gc64, addr) = references
         .into_iter()
-        .find(|&(_, reference)| reference == alloc || reference == alloc - 16)
+        .find(|&(_, reference)| reference == alloc || reference == alloc.wrapping_sub(16))
         .ok_or(NoGlobal::NotThere)?;
     Ok(Global { main_thread, addr, alloc, allocf, gc64 })
 }

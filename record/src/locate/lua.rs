@@ -71,7 +71,7 @@ impl<'a, M: Memory> Lua<'a, M> {
     fn globals(&self, main_thread: Addr) -> Option<Addr> {
         let step = if self.gc64 { 8 } else { 4 };
         (0..STATE).step_by(step).find_map(|offset| {
-            let addr = self.reference(main_thread + offset)?;
+            let addr = self.reference(main_thread.wrapping_add(offset))?;
             let table = Value { addr, tag: TABLE };
             (addr % 8 == 0 && self.gct(addr)? == TABLE && self.field(table, "_G").is_some()).then_some(addr)
         })
@@ -92,7 +92,7 @@ impl<'a, M: Memory> Lua<'a, M> {
         // GCtab: `node` and `hmask`.
         let (node, hmask) = if self.gc64 { (40, 52) } else { (20, 28) };
         let node = self.reference(table.addr.checked_add(node)?)?;
-        let slots = (self.memory.word(table.addr + hmask)? as u32).checked_add(1)?;
+        let slots = (self.memory.word(table.addr.checked_add(hmask)?)? as u32).checked_add(1)?;
         (0..slots.min(MAX_SLOTS)).map(|slot| node.wrapping_add(u64::from(slot) * NODE)).find_map(|node| {
             let found = self.value(node.wrapping_add(8)).filter(|found| found.tag == STRING)?;
             (self.string(found)? == key).then(|| self.value(node))?

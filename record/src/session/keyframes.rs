@@ -126,6 +126,8 @@ impl<W: Write> Session<W> {
                 }
             }
         }
+        // On disk now: should we be killed, this can be used.
+        self.streams.writer.flush()?;
         for (thread, now, item) in std::mem::take(&mut self.backlog) {
             self.streams.push(thread, now, item)?;
         }

@@ -5,6 +5,7 @@ use super::layout::{
 };
 use super::{Chunk, Direct, Heap, Segment};
 use crate::Addr;
+use std::collections::HashSet;
 
 /// Why the memory at an address is not the heap it should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -32,19 +33,11 @@ pub struct Unreadable;
 pub trait Memory: Fn(Addr, &mut [u8]) -> Result<(), Unreadable> {}
 impl<F: Fn(Addr, &mut [u8]) -> Result<(), Unreadable>> Memory for F {}
 
-/// No heap has more segments than this: at 128 KiB each they fill 128 GiB.
-const MAX_SEGMENTS: usize = 1 << 20;
-
 /// Reads `N` words at `at`.
 fn words<const N: usize>(memory: &impl Memory, at: Addr) -> Result<[u64; N], WalkError> {
-    let mut words = [0; N];
-    for (i, word) in words.iter_mut().enumerate() {
-        let mut bytes = [0; 8];
-        let at = at.wrapping_add(i as u64 * 8);
-        memory(at, &mut bytes).map_err(|Unreadable| WalkError::Unreadable(at))?;
-        *word = u64::from_le_bytes(bytes);
-    }
-    Ok(words)
+    let mut bytes = [[0; 8]; N];
+    memory(at, bytes.as_flattened_mut()).map_err(|Unreadable| WalkError::Unreadable(at))?;
+    Ok(bytes.map(u64::from_le_bytes))
 }
 
 fn broken<T>(at: Addr, what: &'static str, found: u64) -> Result<T, WalkError> {
@@ -54,6 +47,7 @@ fn broken<T>(at: Addr, what: &'static str, found: u64) -> Result<T, WalkError> {
 /// The segments of the heap whose `malloc_state` is at `mstate`, in list order.
 pub fn segments(mstate: Addr, memory: &impl Memory) -> Result<Vec<Segment>, WalkError> {
     let mut segments: Vec<Segment> = Vec::new();
+    let mut seen = HashSet::new();
     let mut record = mstate.wrapping_add(mstate::SEG as u64);
     while record != 0 {
         let [base, size, next] = words(memory, record)?;
@@ -63,10 +57,10 @@ pub fn segments(mstate: Addr, memory: &impl Memory) -> Result<Vec<Segment>, Walk
         if size % PAGE != 0 || size == 0 || base.checked_add(size).is_none() {
             return broken(record + 8, "a segment's size is a multiple of the page size", size);
         }
-        segments.push(Segment { base, size, record });
-        if segments.len() > MAX_SEGMENTS {
+        if !seen.insert(record) {
             return broken(record, "the list of segments ends", next);
         }
+        segments.push(Segment { base, size, record });
         record = next;
     }
     let mut sorted: Vec<&Segment> = segments.iter().collect();
@@ -80,6 +74,9 @@ pub fn segments(mstate: Addr, memory: &impl Memory) -> Result<Vec<Segment>, Walk
 /// The whole state of the heap whose `malloc_state` is at `mstate`. The collector's counters and the direct blocks
 /// are not reachable from there; they are left 0 and empty for the caller to fill in.
 pub fn walk(mstate: Addr, memory: &impl Memory) -> Result<Heap, WalkError> {
+    if mstate.checked_add(mstate::SIZE as u64).is_none() {
+        return Err(WalkError::Unreadable(mstate));
+    }
     let [dv_size, top_size, dv, top, trim_check, release_checks] =
         words(memory, mstate.wrapping_add(mstate::DVSIZE as u64))?;
     let segments = segments(mstate, memory)?;
@@ -97,14 +94,21 @@ pub fn walk(mstate: Addr, memory: &impl Memory) -> Result<Heap, WalkError> {
     if free(top, "top is a free chunk")?.size != top_size {
         return broken(mstate + mstate::TOPSIZE as u64, "topsize is top's size", top_size);
     }
+    if !heap.segments[0].contains(top) {
+        return broken(mstate + mstate::TOP as u64, "the first segment holds top", top);
+    }
+    if dv_size != 0 && dv == top {
+        return broken(mstate + mstate::DV as u64, "dv is not top", dv);
+    }
     if dv_size != 0 && free(dv, "dv is a free chunk")?.size != dv_size {
         return broken(mstate + mstate::DVSIZE as u64, "dvsize is dv's size", dv_size);
     }
     let binned = Bins { heap: &heap, memory }.walk()?;
     let dv = if dv_size == 0 { 0 } else { dv };
-    let free_chunks = heap.chunks.iter().filter(|c| !c.used && c.addr != top && c.addr != dv).count();
-    if binned.len() != free_chunks {
-        return broken(mstate, "every free chunk is in a bin", binned.len() as u64);
+    let mut in_bins = binned.clone();
+    in_bins.sort_unstable();
+    if !in_bins.iter().eq(heap.chunks.iter().filter(|c| !c.used && c.addr != top && c.addr != dv).map(|c| &c.addr)) {
+        return broken(mstate, "each free chunk but dv and top is in one bin", binned.len() as u64);
     }
     Ok(Heap { dv, binned, ..heap })
 }
@@ -118,7 +122,7 @@ fn walk_segment(segment: &Segment, top: Addr, memory: &impl Memory, chunks: &mut
         let (size, used) = (head & !INUSE, head & CINUSE != 0);
         let fits = addr.checked_add(size).is_some_and(|next| next <= end);
         // top alone may shrink to anything above nothing.
-        let large_enough = size >= MIN_CHUNK || size == FENCEPOST || addr == top && size > 0;
+        let large_enough = size >= MIN_CHUNK || size == FENCEPOST && used || addr == top && size > 0;
         if !fits || size % layout::ALIGNMENT != 0 || !large_enough {
             return broken(addr + 8, "a chunk's size fits its segment", head);
         }
@@ -178,6 +182,9 @@ impl<M: Memory> Bins<'_, M> {
         let mut pending: Vec<Addr> = roots.into_iter().filter(|&root| root != 0).collect();
         while let Some(node) = pending.pop() {
             let size = self.free_chunk(node)?.size;
+            if size < MIN_LARGE {
+                return broken(node, "trees hold large chunks", size);
+            }
             rings.push((size, node));
             if rings.len() > self.heap.chunks.len() {
                 return broken(node, "a tree of free chunks ends", size);

@@ -146,7 +146,13 @@ impl<R: Read + Seek> Trace<R> {
 
     /// A keyframe.
     pub fn keyframe(&self, frame: &Frame) -> Result<Keyframe, TraceError> {
-        Keyframe::decode(&self.payload(frame)?).map_err(|e| e.at(frame.offset))
+        let keyframe = Keyframe::decode(&self.payload(frame)?).map_err(|e| e.at(frame.offset))?;
+        let chunks = keyframe.heap.chunks.len();
+        if chunks as u64 != u64::from(frame.head.count) {
+            let what = format!("keyframe: {chunks} chunks, its head says {}", frame.head.count);
+            return Err(TraceError::Damaged { at: frame.offset, what });
+        }
+        Ok(keyframe)
     }
 
     /// A gap.

@@ -43,6 +43,9 @@ fn all() -> io::Result<()> {
         save("locate", name, &vm.canvas.describe(vm.mstate))?;
         save("locate", &format!("{name}-state"), &vm.canvas.describe(vm.main_thread))?;
     }
+    for (name, vm) in vm::Vm::broken() {
+        save("heap", name, &vm.canvas.describe(vm.mstate))?;
+    }
     save("heap", "nothing", &canvas::Canvas::default().describe(0x1010))?;
     for (name, bytes) in elf::files() {
         save("code", name, &bytes)?;

@@ -1,11 +1,14 @@
 //! Traces, and payloads without a trace around them.
 
+use std::io::Cursor;
+
 use shared::call::{Call, MapCall, MapOp};
 use shared::heap::{Chunk, Direct, Heap, Segment};
 use shared::trace::calls::Encoder;
 use shared::trace::frame::{Head, Kind};
 use shared::trace::keyframe::{Keyframe, Pause};
 use shared::trace::meta::{self, Gap, Header, IndexEntry, Probe, Process, Trailer, Vm};
+use shared::trace::reader::Trace;
 use shared::trace::writer::Writer;
 
 const WELL: &str = "a trace in memory can be written";
@@ -15,7 +18,7 @@ pub(crate) fn files() -> Vec<(&'static str, Vec<u8>)> {
     let complete = file(20);
     let truncated = complete[..complete.len() * 2 / 3].to_vec();
     // A frame that may be skipped, in front of all others but the header; the index then tells of one frame less.
-    let header_end = 16 + 40 + meta::encode(&header()).len();
+    let header_end = Trace::open(Cursor::new(&complete)).expect(WELL).frames[1].offset as usize;
     let (head, stored) = Head::seal(Kind::Unknown(0x8001), 0, 7, (1, 2), b"from a later version");
     let mut unknown = complete.clone();
     unknown.splice(header_end..header_end, [&head.to_bytes()[..], &stored].concat());

@@ -20,6 +20,8 @@ const GLOBAL_CHUNK: u64 = 3072;
 pub(crate) struct Vm {
     pub(crate) canvas: Canvas,
     pub(crate) mstate: Addr,
+    /// The free chunks: two small ones, the tree's root, another of its size, its children, dv, top.
+    free: [Addr; 8],
     pub(crate) main_thread: Addr,
 }
 
@@ -35,28 +37,67 @@ impl Vm {
     pub(crate) fn draw(gc64: bool) -> Vm {
         let base: Addr = if gc64 { 0x7f12_3456_0000 } else { 0x4000_0000 };
         let (mstate, main_thread) = (base + 16, base + 16 + STATE_CHUNK);
-        let mut vm = Vm { canvas: Canvas::default(), mstate, main_thread };
+        let mut vm = Vm { canvas: Canvas::default(), mstate, free: [0; 8], main_thread };
         vm.heap(base);
         vm.global(gc64);
         vm
     }
 
+    /// Heaps that differ in one word or two from a good one, and must be refused.
+    pub(crate) fn broken() -> Vec<(&'static str, Vm)> {
+        let draw = |change: &dyn Fn(&mut Vm, [Addr; 8])| {
+            let mut vm = Vm::draw(true);
+            let free = vm.free;
+            change(&mut vm, free);
+            vm
+        };
+        let set = |vm: &mut Vm, field: usize, word| vm.canvas.word(vm.mstate + field as u64, word);
+        vec![
+            // dv takes a chunk's place in the ring of its size.
+            ("dv-in-a-bin", draw(&|vm, [small, _, .., dv, _]| vm.canvas.ring(&[vm.small_bin(48), small, dv]))),
+            (
+                "dv-is-top",
+                draw(&|vm, [small, other, .., dv, top]| {
+                    vm.canvas.ring(&[vm.small_bin(48), small, other, dv]);
+                    set(vm, mstate::DVSIZE, 4 * PAGE - TOP_FOOT - top % (4 * PAGE));
+                    set(vm, mstate::DV, top);
+                }),
+            ),
+            // A free chunk of a small size as another tree's root, and no longer in its small bin.
+            (
+                "small-in-a-tree",
+                draw(&|vm, [small, other, ..]| {
+                    vm.canvas.ring(&[vm.small_bin(48), small]);
+                    vm.canvas.ring(&[other]);
+                    set(vm, mstate::TREEBINS, other);
+                }),
+            ),
+        ]
+    }
+
+    /// The head of a small bin: a chunk would start there whose links are the bin's.
+    fn small_bin(&self, size: u64) -> Addr {
+        self.mstate + mstate::SMALLBINS as u64 + size * 2
+    }
+
     fn heap(&mut self, base: Addr) {
+        let bins = [48, 40].map(|size| self.small_bin(size));
         let canvas = &mut self.canvas;
         let (first, second, direct) = (base..base + 4 * PAGE, base + 8 * PAGE..base + 10 * PAGE, base + 16 * PAGE);
         canvas.map(first.clone());
         canvas.map(second.clone());
         canvas.map(direct..direct + 2 * PAGE);
 
-        let free = [48, 48, 512, 512, 520, 600, 64];
+        let free = [48, 48, 512, 512, 520, 600, 48];
         let mut chunks = vec![(STATE_CHUNK, USED), (GLOBAL_CHUNK, USED)];
         chunks.extend(free.iter().flat_map(|&size| [(32, USED), (size, FREE)]));
         chunks.push((40, USED));
         let top_size = first.end - first.start - TOP_FOOT - chunks.iter().map(|chunk| chunk.0).sum::<u64>();
         chunks.push((top_size, FREE));
         let addrs = canvas.chunks(first.start, &chunks);
-        let [small, tiny_ring, root, twin, left, right, dv] = std::array::from_fn(|at| addrs[3 + 2 * at]);
+        let [small, small_too, root, twin, left, right, dv] = std::array::from_fn(|at| addrs[3 + 2 * at]);
         let top = addrs[addrs.len() - 1];
+        self.free = [small, small_too, root, twin, left, right, dv, top];
 
         // An older segment: its record in the last chunk, then two fenceposts.
         let filler = 2 * PAGE - 64 - 40 - 48 - 24;
@@ -70,9 +111,8 @@ impl Vm {
         canvas.word(direct + 8, size | 2);
         canvas.word(direct + size + 8, 11);
 
-        let bin = |size: u64| self.mstate + mstate::SMALLBINS as u64 + size * 2;
-        canvas.ring(&[bin(48), small, tiny_ring]);
-        canvas.ring(&[bin(40), old[1]]);
+        canvas.ring(&[bins[0], small, small_too]);
+        canvas.ring(&[bins[1], old[1]]);
         // One tree of three sizes, the root's size twice.
         canvas.ring(&[root, twin]);
         canvas.ring(&[left]);
@@ -85,7 +125,7 @@ impl Vm {
         canvas.half(at(mstate::MAPS) + 4, 1 << 2);
         canvas.word(at(mstate::TREEBINS) + 2 * 8, root);
         let fields = [
-            (mstate::DVSIZE, 64),
+            (mstate::DVSIZE, 48),
             (mstate::TOPSIZE, top_size),
             (mstate::DV, dv),
             (mstate::TOP, top),
