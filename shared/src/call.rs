@@ -5,7 +5,7 @@ use crate::{Addr, Nanos};
 /// One passage through `lj_alloc_f(msp, ptr, osize, nsize)`. Sizes in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Call {
-    /// When the probe was hit, rounded down to a microsecond.
+    /// When the probe was hit, rounded down to a multiple of 64 microseconds.
     pub time: Nanos,
     /// The block to free or resize; 0 to allocate.
     pub ptr: Addr,
@@ -74,7 +74,7 @@ impl MapOp {
 /// allocator's: the replay takes those it needs and passes over the rest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct MapCall {
-    /// When it returned, rounded down to a microsecond.
+    /// When it returned, rounded down to a multiple of 64 microseconds.
     pub time: Nanos,
     /// Which one.
     pub op: MapOp,

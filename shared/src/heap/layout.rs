@@ -71,7 +71,7 @@ pub mod mstate {
 
 /// The chunk size that serves a request of `n` bytes (`request2size`).
 pub fn request_to_chunk(n: u64) -> u64 {
-    if n < MIN_CHUNK - CHUNK_OVERHEAD - 1 { MIN_CHUNK } else { (n + CHUNK_OVERHEAD + ALIGNMENT - 1) & !(ALIGNMENT - 1) }
+    if n < MIN_CHUNK - CHUNK_OVERHEAD - 1 { MIN_CHUNK } else { round_up(n.wrapping_add(CHUNK_OVERHEAD), ALIGNMENT) }
 }
 
 /// `n` rounded up to a multiple of `unit`, a power of two.

@@ -1,7 +1,5 @@
 //! The envelope of everything in a trace: a file header, then frames of a fixed head and a payload.
 
-use std::borrow::Cow;
-
 use super::{BadPayload, TraceError};
 use crate::Nanos;
 
@@ -18,16 +16,8 @@ pub const FOOTER: usize = 16;
 /// The last eight bytes of a complete trace.
 pub const FOOTER_MAGIC: [u8; 8] = *b"LJSCEND\n";
 
-/// Frame flag: the payload is its raw length (4 bytes) and a zstd frame.
-const COMPRESSED: u16 = 1;
-/// No payload expands to more than the larger of this ...
-const MAX_SMALL: u64 = 4 << 20;
-/// ... and this many times its stored size; a writer stores what would as it is.
-const MAX_RATIO: u64 = 128;
-/// Below this a payload is stored as it is.
-const MIN_COMPRESS: usize = 128;
-/// zstd's level 1: 16 ns a call, and higher levels gain little on delta-coded columns.
-const LEVEL: i32 = 1;
+/// No flag is defined yet; a reader refuses those it does not know.
+const NO_FLAGS: u16 = 0;
 
 /// What a frame holds. Kinds from 0x8000 may be skipped by a reader that does not know them; others may not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -92,8 +82,7 @@ impl Kind {
 pub struct Head {
     /// What the payload is.
     pub kind: Kind,
-    flags: u16,
-    /// Bytes of the payload as stored.
+    /// Bytes of the payload.
     pub length: u32,
     /// The VM it concerns, numbered from 1; 0 if none.
     pub vm: u32,
@@ -107,15 +96,10 @@ pub struct Head {
 }
 
 impl Head {
-    /// Head and stored payload of a frame. `raw` is compressed where that pays.
-    pub fn seal(kind: Kind, vm: u32, count: u32, time: (Nanos, Nanos), raw: &[u8]) -> (Head, Cow<'_, [u8]>) {
-        let (flags, stored) = match compress(raw) {
-            Some(stored) => (COMPRESSED, Cow::Owned(stored)),
-            None => (0, Cow::Borrowed(raw)),
-        };
-        let payload_crc = crc32fast::hash(&stored);
-        let length = u32::try_from(stored.len()).unwrap_or(u32::MAX);
-        (Head { kind, flags, length, vm, count, start: time.0, end: time.1, payload_crc }, stored)
+    /// The head of a frame with this payload.
+    pub fn seal(kind: Kind, vm: u32, count: u32, time: (Nanos, Nanos), payload: &[u8]) -> Head {
+        let length = u32::try_from(payload.len()).unwrap_or(u32::MAX);
+        Head { kind, length, vm, count, start: time.0, end: time.1, payload_crc: crc32fast::hash(payload) }
     }
 
     /// The 40 bytes in the file.
@@ -123,7 +107,7 @@ impl Head {
         let mut bytes = [0; FRAME_HEAD];
         let fields: [&[u8]; 8] = [
             &self.kind.code().to_le_bytes(),
-            &self.flags.to_le_bytes(),
+            &NO_FLAGS.to_le_bytes(),
             &self.length.to_le_bytes(),
             &self.vm.to_le_bytes(),
             &self.count.to_le_bytes(),
@@ -157,12 +141,11 @@ impl Head {
         let kind = Kind::from_code(code)
             .ok_or_else(|| BadPayload(format!("frame kind {code} is unknown and may not be skipped")))?;
         let flags = u16_at(2);
-        if flags & !COMPRESSED != 0 {
+        if flags != NO_FLAGS {
             return Err(BadPayload(format!("frame flags {flags:#06x} are unknown")));
         }
         Ok(Head {
             kind,
-            flags,
             length: u32_at(4),
             vm: u32_at(8),
             count: u32_at(12),
@@ -172,43 +155,14 @@ impl Head {
         })
     }
 
-    /// The payload as its encoder made it, from the bytes as stored.
-    pub fn open<'a>(&self, stored: &'a [u8]) -> Result<Cow<'a, [u8]>, BadPayload> {
-        let crc = crc32fast::hash(stored);
-        if crc != self.payload_crc {
-            return Err(BadPayload(format!(
-                "the payload's checksum is {:#010x}, its bytes give {crc:#010x}",
-                self.payload_crc
-            )));
+    /// Whether these bytes are the payload.
+    pub fn check(&self, payload: &[u8]) -> Result<(), BadPayload> {
+        let crc = crc32fast::hash(payload);
+        if crc == self.payload_crc {
+            return Ok(());
         }
-        if self.flags & COMPRESSED == 0 {
-            return Ok(Cow::Borrowed(stored));
-        }
-        let Some((length, frame)) = stored.split_first_chunk::<4>() else {
-            return Err(BadPayload("a compressed payload is shorter than its length field".into()));
-        };
-        let raw_length = u64::from(u32::from_le_bytes(*length));
-        if raw_length > MAX_SMALL.max(stored.len() as u64 * MAX_RATIO) {
-            return Err(BadPayload(format!("{} stored bytes claim to hold {raw_length}", stored.len())));
-        }
-        let raw = zstd::bulk::decompress(frame, raw_length as usize)
-            .map_err(|e| BadPayload(format!("the payload does not decompress: {e}")))?;
-        if raw.len() as u64 != raw_length {
-            return Err(BadPayload(format!("the payload holds {} bytes, not {raw_length}", raw.len())));
-        }
-        Ok(Cow::Owned(raw))
+        Err(BadPayload(format!("the payload's checksum is {:#010x}, its bytes give {crc:#010x}", self.payload_crc)))
     }
-}
-
-fn compress(raw: &[u8]) -> Option<Vec<u8>> {
-    let length = u32::try_from(raw.len()).ok()?;
-    if raw.len() < MIN_COMPRESS {
-        return None;
-    }
-    let frame = zstd::bulk::compress(raw, LEVEL).ok()?;
-    let stored = [&length.to_le_bytes()[..], &frame].concat();
-    let expands_within_bounds = u64::from(length) <= MAX_SMALL.max(stored.len() as u64 * MAX_RATIO);
-    (stored.len() < raw.len() && expands_within_bounds).then_some(stored)
 }
 
 /// The bytes of the file header.

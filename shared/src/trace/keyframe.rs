@@ -1,6 +1,7 @@
 //! An exact heap state inside a trace.
 
 use super::BadPayload;
+use super::pack::{pack_one, unpack_one};
 use super::varint::{Cursor, put, put_signed};
 use crate::Addr;
 use crate::heap::{Chunk, Direct, Heap, Segment};
@@ -68,12 +69,13 @@ impl Keyframe {
             put(&mut out, direct.base);
             put(&mut out, direct.size);
         }
-        out
+        pack_one(&out)
     }
 
     /// Reads a payload. Whether the heap makes sense is the reader's to check.
     pub fn decode(payload: &[u8]) -> Result<Keyframe, BadPayload> {
-        let mut cursor = Cursor::new(payload, "keyframe");
+        let raw = unpack_one(payload, "keyframe")?;
+        let mut cursor = Cursor::new(&raw, "keyframe");
         let mut next = || cursor.get();
         let pause = Pause { stopped_ns: next()?, stops: next()?, copied_bytes: next()? };
         let mut heap = Heap {

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::BadPayload;
+use super::pack::{pack_one, unpack_one};
 use crate::{Addr, Nanos};
 
 /// First frame: where, when and how the recording was made.
@@ -159,10 +160,10 @@ pub struct IndexEntry {
 /// The payload of a JSON frame.
 pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     // Plain structs of numbers, strings and lists always serialise.
-    serde_json::to_vec(value).unwrap_or_default()
+    pack_one(&serde_json::to_vec(value).unwrap_or_default())
 }
 
 /// Reads the payload of a JSON frame.
 pub fn decode<T: for<'de> Deserialize<'de>>(payload: &[u8]) -> Result<T, BadPayload> {
-    serde_json::from_slice(payload).map_err(|e| BadPayload(e.to_string()))
+    serde_json::from_slice(&unpack_one(payload, "JSON")?).map_err(|e| BadPayload(e.to_string()))
 }

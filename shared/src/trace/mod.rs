@@ -7,6 +7,7 @@ pub mod calls;
 pub mod frame;
 pub mod keyframe;
 pub mod meta;
+mod pack;
 pub mod reader;
 mod varint;
 pub mod writer;

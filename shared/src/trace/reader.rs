@@ -130,13 +130,13 @@ impl<R: Read + Seek> Trace<R> {
         Ok(input.read_exact(bytes)?)
     }
 
-    /// A frame's payload, checked and decompressed.
+    /// A frame's payload, checked.
     pub fn payload(&self, frame: &Frame) -> Result<Vec<u8>, TraceError> {
         // `scan` has seen that the file holds this many bytes.
-        let mut stored = vec![0; frame.head.length as usize];
-        self.read_at(frame.offset + FRAME_HEAD as u64, &mut stored)?;
-        let raw = frame.head.open(&stored).map_err(|e| e.at(frame.offset))?;
-        Ok(raw.into_owned())
+        let mut payload = vec![0; frame.head.length as usize];
+        self.read_at(frame.offset + FRAME_HEAD as u64, &mut payload)?;
+        frame.head.check(&payload).map_err(|e| e.at(frame.offset))?;
+        Ok(payload)
     }
 
     /// A block of calls.

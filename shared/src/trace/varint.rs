@@ -38,12 +38,12 @@ impl<'a> Cursor<'a> {
         Err(BadPayload(format!("{}: the payload ends in the middle of a value", self.what)))
     }
 
-    /// The next `n` bytes, as a cursor of their own.
-    pub(crate) fn take(&mut self, n: u64) -> Result<Cursor<'a>, BadPayload> {
+    /// The next `n` bytes.
+    pub(crate) fn bytes(&mut self, n: u64) -> Result<&'a [u8], BadPayload> {
         match usize::try_from(n).ok().and_then(|n| self.bytes.split_at_checked(n)) {
             Some((head, tail)) => {
                 self.bytes = tail;
-                Ok(Cursor { bytes: head, what: self.what })
+                Ok(head)
             }
             None => self.short(),
         }

@@ -45,13 +45,13 @@ impl<W: Write> Writer<W> {
         vm: u32,
         count: u32,
         (start, end): (Nanos, Nanos),
-        raw: &[u8],
+        payload: &[u8],
     ) -> Result<(), TraceError> {
-        let (head, stored) = Head::seal(kind, vm, count, (start, end), raw);
+        let head = Head::seal(kind, vm, count, (start, end), payload);
         self.out.write_all(&head.to_bytes())?;
-        self.out.write_all(&stored)?;
+        self.out.write_all(payload)?;
         self.index.push(IndexEntry { offset: self.offset, kind: kind.code(), vm, count, start, end });
-        self.offset += (frame::FRAME_HEAD + stored.len()) as u64;
+        self.offset += (frame::FRAME_HEAD + payload.len()) as u64;
         Ok(())
     }
 
