@@ -22,6 +22,7 @@ fn decoder(code: &[u8], addr: u64) -> Decoder<'_> {
 fn text(instruction: &Instruction) -> String {
     let mut formatter = GasFormatter::new();
     formatter.options_mut().set_branch_leading_zeros(false);
+    formatter.options_mut().set_uppercase_hex(false);
     let mut text = String::new();
     formatter.format(instruction, &mut text);
     text
