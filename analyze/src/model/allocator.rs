@@ -68,6 +68,13 @@ impl Allocator {
         Ok(Outcome { before, after })
     }
 
+    /// Says that a call for `ptr` comes soon. Blocks are freed in no order of their addresses, so most calls would wait
+    /// for memory otherwise.
+    #[inline]
+    pub fn expect(&self, ptr: Addr) {
+        self.shadow.touch(ptr.wrapping_sub(HEADER));
+    }
+
     /// The live block handed out as `ptr`.
     pub fn block_at(&self, ptr: Addr) -> Option<Block> {
         let addr = ptr.wrapping_sub(HEADER);

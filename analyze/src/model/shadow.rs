@@ -95,6 +95,12 @@ impl Shadow {
         }
     }
 
+    /// Brings what is known of `addr` into the processor's cache.
+    #[inline]
+    pub(super) fn touch(&self, addr: Addr) {
+        std::hint::black_box(self.slots[self.page(addr) as usize * PAGE_LEN + slot_in_page(addr)].head);
+    }
+
     /// A chunk in use starts at `addr`.
     #[inline]
     pub(super) fn set_used(&mut self, addr: Addr, chunk: Used) {

@@ -4,7 +4,7 @@ use std::io::{Read, Seek};
 
 use serde::Serialize;
 use shared::Nanos;
-use shared::call::{Call, Event};
+use shared::call::Call;
 use shared::heap::Heap;
 use shared::trace::TraceError;
 use shared::trace::calls::Block;
@@ -73,6 +73,9 @@ pub struct Replayed {
     /// The highest point on the way.
     pub peak: Peak,
 }
+
+/// How many calls ahead the model is told of: enough to hide the time memory takes.
+const EXPECTED: usize = 12;
 
 /// How many blocks are decoded ahead, side by side: 2 MB each.
 const AHEAD: usize = 4;
@@ -156,25 +159,28 @@ impl Runner {
     }
 
     fn block(&mut self, block: &Block) {
-        for event in block.events() {
-            match event {
-                Event::Map(map) => self.system.push(map),
-                Event::Call(call) => {
-                    self.close_call();
-                    let reached = match self.until {
-                        Until::End => false,
-                        Until::Time(time) => call.time > time,
-                        Until::Calls(calls) => self.outcome.calls >= calls,
-                    };
-                    if reached || self.outcome.contradiction.is_some() {
-                        self.done = true;
-                        return;
-                    }
-                    self.system.clear();
-                    self.open = Some(call);
-                }
+        let mut maps = block.maps.iter().peekable();
+        for (at, call) in block.calls.iter().enumerate() {
+            while let Some((_, map)) = maps.next_if(|(after, _)| *after as usize <= at) {
+                self.system.push(*map);
             }
+            self.close_call();
+            let reached = match self.until {
+                Until::End => false,
+                Until::Time(time) => call.time > time,
+                Until::Calls(calls) => self.outcome.calls >= calls,
+            };
+            if reached || self.outcome.contradiction.is_some() {
+                self.done = true;
+                return;
+            }
+            if let (Some(model), Some(soon)) = (&self.outcome.state, block.calls.get(at + EXPECTED)) {
+                model.expect(soon.ptr);
+            }
+            self.system.clear();
+            self.open = Some(*call);
         }
+        maps.for_each(|(_, map)| self.system.push(*map));
     }
 
     /// Executes the open call; what it needed from the system is known by now.
