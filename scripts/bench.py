@@ -1,0 +1,610 @@
+"""What scripts/bench runs: see there. Python's standard library alone.
+
+Each round measures all variants one after the other, so that a machine that grows slow for a while does so for all of
+them; ratios are taken within a round. A figure is the median of the rounds, its spread their least and greatest.
+"""
+
+import argparse
+import ctypes
+import datetime
+import json
+import os
+import pathlib
+import platform
+import re
+import select
+import shutil
+import signal
+import socket
+import statistics
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+BUILT = ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / "release"
+RESULTS = ROOT / "testdata/bench/results.json"
+# All that a run writes, and the programs it measures; removed at its end.
+FOLDER = pathlib.Path(tempfile.gettempdir()) / f"ljscope-bench-{os.getpid()}"
+LUAJIT = os.environ.get("BENCH_LUAJIT", "luajit")
+GROUP = f"ljbench_{os.getpid()}"  # of the probes that `perf probe` makes
+LIMIT = 120  # seconds any one step may take
+
+# Workloads with their arguments.
+LOOP = "bench_loop", 1  # 0.5 million calls
+STEADY_SHORT, STEADY_LONG = ("bench_loop", 6, 300000), ("bench_loop", 30, 300000)  # 3 and 15 million, one heap
+CHURN, CHURN_PERF = ("churn", 3), ("churn", 0.25)  # 6.3 and 0.5 million
+NGINX_SECONDS = 6
+NGINX_CALLS = 5.5e6  # in the last recording of nginx, the one that is replayed, as far as the rate before foretells
+NGINX_SECONDS_MAX = 25
+NGINX_PERF_SECONDS = 2
+
+
+# Processes. Each is ended by its own id when its `with` is left, however that happens.
+
+
+class Process:
+    def __init__(self, command, **options):
+        self.child = subprocess.Popen([str(word) for word in command], **options)
+        self.pid, self.usage, self.buffer = self.child.pid, None, b""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.usage is None and self.child.poll() is None:
+            self.child.kill()
+            self.child.wait()
+
+    def line(self, pipe):
+        """The next line of `pipe`, which nobody else reads; raises at its end or after LIMIT."""
+        end = time.monotonic() + LIMIT
+        while b"\n" not in self.buffer:
+            ready, _, _ = select.select([pipe], [], [], max(0, end - time.monotonic()))
+            more = os.read(pipe.fileno(), 65536) if ready else b""
+            if not more:
+                raise RuntimeError(f"{self.child.args} {'ended' if ready else 'hangs'}: {self.buffer.decode()}")
+            self.buffer += more
+        line, _, self.buffer = self.buffer.partition(b"\n")
+        return line.decode()
+
+    def wait(self, stop=None):
+        """Sends the signal `stop`, waits for the end, and keeps what the process used; returns its exit code."""
+        if stop is not None:
+            self.child.send_signal(stop)
+        end = time.monotonic() + LIMIT
+        while True:
+            pid, status, self.usage = os.wait4(self.pid, os.WNOHANG)
+            if pid:
+                self.child.returncode = os.waitstatus_to_exitcode(status)
+                return self.child.returncode
+            if time.monotonic() > end:
+                self.usage = None
+                raise RuntimeError(f"{self.child.args} does not end")
+            time.sleep(0.002)
+
+    @property
+    def cpu_s(self):
+        return self.usage.ru_utime + self.usage.ru_stime
+
+
+class Workload(Process):
+    """A workload of testdata/workloads/, led through the protocol of lib/ready.lua."""
+
+    def __init__(self, name, *arguments):
+        script = ROOT / f"testdata/workloads/{name}.lua"
+        super().__init__([LUAJIT, script, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.expect("ready")
+
+    def expect(self, word):
+        line = self.line(self.child.stdout)
+        if not line.startswith(word):
+            raise RuntimeError(f"{self.child.args} should say {word}, not {line}")
+        return dict(re.findall(r"(\w+)=([\d.]+)", line))
+
+    def run(self):
+        """Lets it do its work; its heap lives on. Returns its figures."""
+        self.child.stdin.write(b"go\n")
+        self.child.stdin.flush()
+        return self.expect("done")
+
+
+class Recorder(Process):
+    """`record`, up to the moment its probes are open."""
+
+    def __init__(self, pid, trace, *options):
+        command = [FOLDER / "record", "--force", *options, "-o", trace, "-p", pid]
+        super().__init__(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        self.trace, said = trace, ""
+        while not said.endswith("trace: " + str(trace)):
+            said += "\n" + self.line(self.child.stderr)
+        name = re.search(r"^door: .* of (.*?)(?: \(stripped\))?$", said, re.M)[1]
+        self.file = mapped_file(pid, os.path.basename(name))
+        self.entry = int(re.search(r"^door: \S+ at (0x[0-9a-f]+) ", said, re.M)[1], 16)
+        self.site = int(re.search(r"^probe: (0x[0-9a-f]+) ", said, re.M)[1], 16)
+        self.emulated = "emulated" in said
+
+    def stop(self):
+        """Ends the recording as Ctrl-C does and returns what its trailer and the kernel say of it."""
+        code = self.wait(signal.SIGINT)
+        said = (self.buffer + self.child.stderr.read()).decode()
+        if code not in (0, 2):  # 2 is incomplete: perhaps a snapshot was missed
+            raise RuntimeError(f"record: exit status {code}: {said}")
+        info = [FOLDER / "analyze", "info", "--format", "json", self.trace]
+        trailer = json.loads(subprocess.run(info, check=True, stdout=subprocess.PIPE).stdout)["end"]["trailer"]
+        if not trailer["calls"] or trailer["lost"]:
+            raise RuntimeError(f"record: {trailer['calls']} calls, {trailer['lost']} lost")
+        return {
+            "calls": trailer["calls"],
+            "missed_keyframes": said.count("missed keyframe"),
+            "bytes": os.path.getsize(self.trace),
+            "recorder_cpu_s": trailer["cost"]["recorder_cpu_ns"] / 1e9,
+            "recorder_rusage_s": self.cpu_s,
+            "recorder_rss_kib": self.usage.ru_maxrss,
+            "elapsed_s": trailer["cost"]["elapsed_ns"] / 1e9,
+            "paused_s": trailer["cost"]["paused_ns"] / 1e9,
+        }
+
+
+def mapped_file(pid, name):
+    """The path of the file called `name` that a process has mapped."""
+    maps = pathlib.Path(f"/proc/{pid}/maps").read_text()
+    return next(path for path in re.findall(r" (/.*)$", maps, re.M) if os.path.basename(path) == name)
+
+
+class PerfRecord(Process):
+    """`perf record` on both probes of Probes, up to the moment it counts."""
+
+    def __init__(self, pid, data):
+        # The biggest buffer that is to be had: lost samples would be cheap ones. With a delay it says when it begins.
+        options = ["-m", "16M", "-D", "100"]
+        command = ["perf", "record", "-e", f"{GROUP}:*", "-p", pid, "-o", data, *options]
+        super().__init__(command, stderr=subprocess.PIPE)
+        self.data = data
+        while "Events enabled" not in self.line(self.child.stderr):
+            pass
+
+    def stop(self):
+        """Ends it as Ctrl-C does. A call is two samples: its entry and its return."""
+        self.wait(signal.SIGINT)  # the exit status is the signal's
+        said = (self.buffer + self.child.stderr.read()).decode()
+        samples = re.search(r"\((\d+) samples\)", said)
+        if not samples or "lost" in said.lower():
+            raise RuntimeError(f"perf record: {said}")
+        calls = int(samples[1]) / 2
+        return {"calls": calls, "bytes": os.path.getsize(self.data), "recorder_rusage_s": self.cpu_s}
+
+
+class Nginx(Process):
+    """Debian's nginx under testdata/nginx/, as testdata/src/nginx.rs starts it."""
+
+    MODULES = ["/usr/lib/nginx/modules", "/usr/share/nginx/modules", "/usr/lib64/nginx/modules"]
+
+    def __init__(self, prefix):
+        prefix.mkdir()
+        prefix.chmod(0o755)  # the worker is nobody in particular
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        lua = ROOT / "testdata/nginx"
+        config = (lua / "nginx.conf.in").read_text()
+        modules = next(path for path in self.MODULES if os.path.exists(f"{path}/ngx_http_lua_module.so"))
+        for word, value in {"MODULES": modules, "PREFIX": prefix, "LUA": lua, "PORT": port}.items():
+            config = config.replace(f"@{word}@", str(value))
+        (prefix / "nginx.conf").write_text(config)
+        self.url = f"http://127.0.0.1:{port}/json"
+        super().__init__(["nginx", "-p", prefix, "-c", prefix / "nginx.conf"], stderr=subprocess.DEVNULL)
+        for _ in range(500):
+            try:
+                urllib.request.urlopen(self.url, timeout=10).read()
+                break
+            except OSError:
+                time.sleep(0.01)
+        children = pathlib.Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        self.worker = int(children[0])
+
+    def __exit__(self, *_):
+        self.wait(signal.SIGTERM)  # killed, the master would leave its worker behind
+
+    def load(self, seconds):
+        """Requests as fast as they are answered, four at once; returns them a second."""
+        command = ["wrk", "-t", "1", "-c", "4", "-d", f"{seconds:.0f}", self.url]
+        said = subprocess.run(command, check=True, stdout=subprocess.PIPE, timeout=LIMIT).stdout.decode()
+        if "Non-2xx" in said:
+            raise RuntimeError(said)
+        return float(re.search(r"Requests/sec:\s+([\d.]+)", said)[1])
+
+
+# Probes that are not ljscope's.
+
+
+class Probes:
+    """What users of `perf probe` make: the function's entry with its arguments, and its return."""
+
+    def __init__(self, file, entry):
+        self.file, self.entry = file, entry
+
+    def __enter__(self):
+        arguments = {"x86_64": "ptr=%si:x64 osize=%dx:u64 nsize=%cx:u64", "aarch64": "ptr=%x1 osize=%x2 nsize=%x3"}
+        entry = f"{GROUP}:entry={self.entry:#x} {arguments[platform.machine()]}"
+        perf_probe("-x", self.file, "--add", entry, "--add", f"{GROUP}:back={self.entry:#x}%return ret=$retval:x64")
+
+    def __exit__(self, *_):
+        delete_probes(GROUP)
+
+
+def perf_probe(*arguments):
+    subprocess.run(["perf", "probe", "--quiet", *arguments], check=True, timeout=LIMIT)
+
+
+def delete_probes(group):
+    """Tries for a while: the kernel holds a probe some time longer than the perf that used it lived."""
+    for _ in range(50):
+        done = subprocess.run(["perf", "probe", "--quiet", "--del", f"{group}:*"], stderr=subprocess.PIPE)
+        if done.returncode == 0:
+            return
+        time.sleep(0.1)
+    raise RuntimeError(f"perf probe: {done.stderr.decode()}: delete it with: perf probe --del '{group}:*'")
+
+
+def delete_stale_probes():
+    """Those of a bench that was killed outright, which nobody else would delete."""
+    listed = subprocess.run(["perf", "probe", "--list"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
+    for owner in set(re.findall(rb"ljbench_(\d+):", listed)):
+        if not os.path.exists(f"/proc/{int(owner)}"):
+            delete_probes(f"ljbench_{int(owner)}")
+
+
+class Counter:
+    """A bare uprobe that counts and does nothing else: the least a probe can cost. See perf_event_open(2)."""
+
+    SYSCALL = {"x86_64": 298, "aarch64": 241}
+    ATTRIBUTES = "=IIQQQQQIIQQ"  # struct perf_event_attr up to config2
+    SIZE = 112  # PERF_ATTR_SIZE_VER5
+
+    def __init__(self, pid, file, address):
+        kind = int(pathlib.Path("/sys/bus/event_source/devices/uprobe/type").read_text())
+        self.path = ctypes.create_string_buffer(os.fsencode(file))
+        offset = file_offset(file, address)
+        words = kind, self.SIZE, 0, 0, 0, 0, 0, 0, 0, ctypes.addressof(self.path), offset
+        attributes = ctypes.create_string_buffer(struct.pack(self.ATTRIBUTES, *words), self.SIZE)
+        syscall = ctypes.CDLL(None, use_errno=True).syscall
+        numbers = [ctypes.c_long(n) for n in (pid, -1, -1, 8)]  # any processor, no group, PERF_FLAG_FD_CLOEXEC
+        self.fd = syscall(ctypes.c_long(self.SYSCALL[platform.machine()]), attributes, *numbers)
+        if self.fd < 0:
+            raise OSError(ctypes.get_errno(), f"perf_event_open: {os.strerror(ctypes.get_errno())}")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        os.close(self.fd)
+
+    def count(self):
+        return struct.unpack("=Q", os.read(self.fd, 8))[0]
+
+
+def file_offset(file, address):
+    """Where in an ELF file the loader finds `address`."""
+    elf = pathlib.Path(file).read_bytes()
+    (table,) = struct.unpack_from("<Q", elf, 32)
+    size, count = struct.unpack_from("<HH", elf, 54)
+    for header in range(table, table + size * count, size):
+        kind, _, offset, virtual, _, in_file = struct.unpack_from("<IIQQQQ", elf, header)
+        if kind == 1 and virtual <= address < virtual + in_file:  # PT_LOAD
+            return address - virtual + offset
+    raise RuntimeError(f"{file} has no address {address:#x}")
+
+
+# What is measured. Each function returns what it saw; `rows` makes figures of it.
+
+
+def say(text):
+    print(f"bench: {text}", file=sys.stderr, flush=True)
+
+
+def record_workload(workload, name, *options):
+    """A recording from `ready` to `done`."""
+    with Workload(*workload) as program, Recorder(program.pid, FOLDER / name, *options) as recorder:
+        figures = program.run()
+        return recorder.stop() | {"figures": figures}
+
+
+def measure_loop(site, turn):
+    """The tight loop without probes and with each kind, in an order that changes from round to round."""
+    file, entry, address = site
+    seen = {}
+
+    def note(variant, figures, calls):
+        seen[variant] = {"cpu_s": float(figures["cpu_s"]), "wall_s": float(figures["wall_s"]), "calls": calls}
+
+    def bare():
+        with Workload(*LOOP) as program:
+            note("bare", program.run(), None)
+
+    def floor():
+        with Workload(*LOOP) as program, Counter(program.pid, file, address) as counter:
+            figures = program.run()
+            note("floor", figures, counter.count())
+
+    def record():
+        result = record_workload(LOOP, "loop.ljt")
+        note("record", result["figures"], result["calls"])
+
+    def perf():
+        with Workload(*LOOP) as program, Probes(file, entry), PerfRecord(program.pid, FOLDER / "loop.data") as perf:
+            figures = program.run()
+            note("perf", figures, perf.stop()["calls"])
+
+    variants = [bare, floor, record, perf]
+    for step in range(len(variants)):
+        variants[(turn + step) % len(variants)]()
+    return seen
+
+
+def measure_nginx(nginx, seconds, name):
+    with Recorder(nginx.worker, FOLDER / name) as recorder:
+        rate = nginx.load(seconds)
+        return recorder.stop() | {"requests_per_s": rate, "site": (recorder.file, recorder.entry)}
+
+
+def perf_nginx(nginx, site):
+    with Probes(*site), PerfRecord(nginx.worker, FOLDER / "nginx.data") as perf:
+        rate = nginx.load(NGINX_PERF_SECONDS)
+        return perf.stop() | {"requests_per_s": rate}
+
+
+def perf_churn(site):
+    file, entry, _ = site
+    with Workload(*CHURN_PERF) as program, Probes(file, entry), PerfRecord(program.pid, FOLDER / "churn.data") as perf:
+        program.run()
+        return perf.stop()
+
+
+def timed(command):
+    """Runs a command to its end: processor time, time on the wall, most memory."""
+    start = time.monotonic()
+    with Process(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        code = process.wait()
+        if code not in (0, 2):  # 2 is a trace with a gap, replayed all the same
+            raise RuntimeError(f"{command}: exit status {code}")
+        return {"cpu_s": process.cpu_s, "wall_s": time.monotonic() - start, "rss_kib": process.usage.ru_maxrss}
+
+
+def measure_replay():
+    """The traces verified, by one thread and by all, and one perf.data printed, each by itself."""
+    verify = [FOLDER / "analyze", "verify"]
+    seen = {"perf_script": timed(["perf", "script", "-i", FOLDER / "churn.data"])}
+    for trace in ["churn", "nginx"]:
+        seen[f"{trace}_one_thread"] = timed([*verify, "-j", "1", FOLDER / f"{trace}.ljt"])
+    for trace in ["churn", "nginx", "steady_short", "steady_long"]:
+        seen[trace] = timed([*verify, FOLDER / f"{trace}.ljt"])
+    return seen
+
+
+def measure(rounds):
+    FOLDER.mkdir(0o755)
+    for program in ("record", "analyze"):  # a build meanwhile must not change what is measured
+        shutil.copy2(BUILT / program, FOLDER)
+    delete_stale_probes()
+    raw = {"loop": [], "churn": [], "nginx": [], "replay": []}
+    # Not kept, and warms up: finds out where LuaJIT's door is.
+    with Workload("bench_loop", 0.01) as program, Recorder(program.pid, FOLDER / "loop.ljt") as recorder:
+        program.run()
+        recorder.stop()
+        site = recorder.file, recorder.entry, recorder.site
+        raw["site_emulated"] = recorder.emulated
+
+    for turn in range(rounds):
+        say(f"cost a call, round {turn + 1} of {rounds}")
+        raw["loop"].append(measure_loop(site, turn))
+
+    say("a steady heap for the memory of the analysis, and the churning one by perf record")
+    # Snapshots at the ends alone, where the heap is the same. Between them a slow machine would take more, and of a
+    # larger heap.
+    ends = "--keyframe-every", "1h"
+    raw["steady_short"] = record_workload(STEADY_SHORT, "steady_short.ljt", *ends)
+    raw["steady_long"] = record_workload(STEADY_LONG, "steady_long.ljt", *ends)
+    raw["churn_perf"] = perf_churn(site)
+
+    with Nginx(FOLDER / "nginx-prefix") as nginx:
+        say("nginx without probes, and under perf record")
+        raw["nginx_bare"] = {"requests_per_s": nginx.load(2)}
+        seconds = NGINX_SECONDS
+        for turn in range(rounds):
+            say(f"long recordings, round {turn + 1} of {rounds}: nginx for {seconds:.0f} s")
+            raw["nginx"].append(measure_nginx(nginx, seconds, "nginx.ljt"))
+            raw["churn"].append(record_workload(CHURN, "churn.ljt"))
+            if turn == rounds - 2:
+                rate = raw["nginx"][-1]["calls"] / seconds
+                seconds = min(max(NGINX_CALLS / rate, NGINX_SECONDS), NGINX_SECONDS_MAX)
+        raw["nginx_perf"] = perf_nginx(nginx, raw["nginx"][-1]["site"])
+        for one in raw["nginx"]:
+            del one["site"]  # names a file of this machine
+
+    for turn in range(rounds):
+        say(f"replay, round {turn + 1} of {rounds}")
+        raw["replay"].append(measure_replay())
+    return raw
+
+
+# What it comes to.
+
+
+def rows(raw):
+    """The table: what, unit, one figure a round, bar."""
+    table = []
+
+    def section(title):
+        table.append({"section": title})
+
+    def row(what, unit, values, bar=None):
+        values = list(values)
+        one = {"what": what, "unit": unit, "median": statistics.median(values), "min": min(values), "max": max(values)}
+        if bar:
+            kind, limit = bar
+            met = one["median"] <= limit if kind == "<=" else one["median"] >= limit
+            one |= {"bar": f"{kind} {limit:g}", "verdict": "pass" if met else "MISS"}
+        table.append(one)
+
+    def cost(variant, clock="cpu_s"):
+        """Microseconds a call, round by round."""
+        return [(r[variant][clock] - r["bare"][clock]) / r[variant]["calls"] * 1e6 for r in raw["loop"]]
+
+    def ratio(above, below):
+        return [a / b for a, b in zip(above, below)]
+
+    def each(recordings, above, scale=1):
+        return [one[above] / one["calls"] * scale for one in recordings]
+
+    floor, record, perf = cost("floor"), cost("record"), cost("perf")
+    section("Cost of a call to the target: its own processor time, in a tight loop of allocations")
+    row("counting only, on an emulated instruction (the floor)", "us", floor)
+    row("record", "us", record)
+    row("perf record, entry and return", "us", perf)
+    row("record / floor", "x", ratio(record, floor), ("<=", 1.4))
+    row("perf record / record", "x", ratio(perf, record), (">=", 5))
+    wall = [cost(variant, "wall_s") for variant in ("floor", "record", "perf")]
+    row("the same two by the clock on the wall: record / floor", "x", ratio(wall[1], wall[0]))
+    row("... perf record / record", "x", ratio(wall[2], wall[1]))
+
+    section("Size of the recording, a call")
+    row("churning heap", "bytes", each(raw["churn"], "bytes"), ("<=", 2.3))
+    row("churning heap, perf record", "bytes", each([raw["churn_perf"]], "bytes"))
+    row("nginx", "bytes", each(raw["nginx"], "bytes"), ("<=", 0.6))
+    row("nginx, perf record", "bytes", each([raw["nginx_perf"]], "bytes"))
+
+    section("The recorder's own processor time, a call, attaching and snapshots included")
+    row("churning heap", "ns", each(raw["churn"], "recorder_cpu_s", 1e9), ("<=", 150))
+    row("churning heap, perf record", "ns", each([raw["churn_perf"]], "recorder_rusage_s", 1e9))
+    row("nginx", "ns", each(raw["nginx"], "recorder_cpu_s", 1e9), ("<=", 150))
+    row("nginx, perf record", "ns", each([raw["nginx_perf"]], "recorder_rusage_s", 1e9))
+
+    def speed(replay, calls, clock="cpu_s"):
+        return [calls / r[replay][clock] / 1e6 for r in raw["replay"]]
+
+    churn, nginx, samples = raw["churn"][-1]["calls"], raw["nginx"][-1]["calls"], 2 * raw["churn_perf"]["calls"]
+    section("Replay with every snapshot verified, `analyze verify -j 1`, by processor time")
+    row(f"churning heap, {churn / 1e6:.1f} million calls", "M calls/s", speed("churn_one_thread", churn), (">=", 4))
+    row(f"nginx, {nginx / 1e6:.1f} million calls", "M calls/s", speed("nginx_one_thread", nginx), (">=", 8))
+    row("the same two by the clock, all processors: churning heap", "M calls/s", speed("churn", churn, "wall_s"))
+    row("... nginx", "M calls/s", speed("nginx", nginx, "wall_s"))
+    row("perf script, printing the churning heap's samples", "M samples/s", speed("perf_script", samples))
+
+    def memory(replay):
+        return [r[replay]["rss_kib"] / 1024 for r in raw["replay"]]
+
+    short, long = raw["steady_short"]["calls"], raw["steady_long"]["calls"]
+    section("Memory of the analysis: the most that `analyze verify` held, a steady heap of 300,000 tables")
+    row(f"{short / 1e6:.1f} million calls", "MiB", memory("steady_short"))
+    row(f"{long / 1e6:.1f} million calls", "MiB", memory("steady_long"))
+    growth = ratio(memory("steady_long"), memory("steady_short"))
+    row(f"the second / the first, of {long / short:.1f} times the calls", "x", growth, ("<=", 1.1))
+    return table
+
+
+def number(value):
+    """Three digits that count."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def cells(row):
+    spread = f"{number(row['min'])}-{number(row['max'])}" if row["min"] != row["max"] else ""
+    return row["what"], f"{number(row['median'])} {row['unit']}", spread, row.get("bar", ""), row.get("verdict", "")
+
+
+def caption(document):
+    machine = document["machine"]
+    return (
+        f"{machine['date']}, {machine['cpu']}, {machine['processors']} processors, Linux {machine['kernel']}, "
+        f"{machine['luajit']}, {machine['perf']}; median and spread of {document['rounds']} rounds; "
+        f"load of the machine before: {machine['load_before']:.1f}"
+    )
+
+
+def show(document, markdown):
+    headings = "What", "Median", "Spread", "Bar", ""
+    table = document["rows"]
+    if markdown:
+        print("| " + " | ".join(headings) + " |")
+        print("|---|--:|--:|--:|---|")
+        for row in table:
+            one = (f"**{row['section']}**", "", "", "", "") if "section" in row else cells(row)
+            print("| " + " | ".join(one) + " |")
+        print(f"\n{caption(document)}.")
+        return
+    lines = [headings] + [cells(row) for row in table if "section" not in row]
+    width = [max(len(line[column]) for line in lines) for column in range(5)]
+
+    def line(columns):
+        first, *others = columns
+        text = [first.ljust(width[0] + 2)] + [cell.rjust(w) for cell, w in zip(others[:3], width[1:4])] + [others[3]]
+        print("  ".join(text).rstrip())
+
+    print(caption(document))
+    line(headings)
+    for row in table:
+        if "section" in row:
+            print(f"\n{row['section']}")
+        else:
+            one = cells(row)
+            line((f"  {one[0]}", *one[1:]))
+
+
+def machine():
+    """What the figures depend on, and nothing that names this machine."""
+    cpu = re.search(r"^model name\s*:\s*(.+)$", pathlib.Path("/proc/cpuinfo").read_text(), re.M)
+
+    def version(*command):
+        said = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT).stdout.decode()
+        return re.sub(r" --? Copyright.*", "", said.splitlines()[0])
+
+    return {
+        "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
+        "cpu": cpu[1] if cpu else platform.machine(),
+        "arch": platform.machine(),
+        "processors": os.cpu_count(),
+        "virtual": "hypervisor" in pathlib.Path("/proc/cpuinfo").read_text(),
+        "kernel": platform.release(),
+        "luajit": version(LUAJIT, "-v"),
+        "nginx": version("nginx", "-v"),
+        "perf": version("perf", "--version"),
+        "load_before": os.getloadavg()[0],
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="scripts/bench", description="Measures what ljscope costs.")
+    parser.add_argument("--markdown", action="store_true", help="print the table as the README has it")
+    parser.add_argument("--show", action="store_true", help="print the kept figures again, measure nothing")
+    parser.add_argument("--rounds", type=int, default=5, help="how often each is measured [default: 5]")
+    parser.add_argument("--results", type=pathlib.Path, default=RESULTS, help="where the raw data are")
+    arguments = parser.parse_args()
+    if arguments.show:
+        document = json.loads(arguments.results.read_text())
+        document["rows"] = rows(document["raw"])
+        show(document, arguments.markdown)
+        return
+    # Left by an exception, every `with` ends its process and deletes its probes.
+    for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(one, lambda number, _: sys.exit(128 + number))
+
+    start = time.monotonic()
+    document = {"machine": machine(), "rounds": arguments.rounds}
+    if document["machine"]["load_before"] > 0.5:
+        say(f"other programs run here (load {document['machine']['load_before']:.1f}): figures will spread")
+    try:
+        raw = measure(arguments.rounds)
+    finally:
+        shutil.rmtree(FOLDER, ignore_errors=True)
+    document |= {"took_s": round(time.monotonic() - start), "rows": rows(raw), "raw": raw}
+    arguments.results.parent.mkdir(parents=True, exist_ok=True)
+    arguments.results.write_text(json.dumps(document, indent=1) + "\n")
+    show(document, arguments.markdown)
+
+
+if __name__ == "__main__":
+    main()
