@@ -12,6 +12,7 @@ import shutil
 import struct
 import subprocess
 import sys
+import tempfile
 import zlib
 
 KINDS = {1: "header", 2: "process", 3: "vm", 4: "calls", 5: "keyframe", 6: "gap", 7: "trailer"}
@@ -23,19 +24,30 @@ class Damaged(Exception):
 
 
 def unzstd(data, length):
+    """What a zstd frame holds; of more than `length` bytes one more than that."""
     try:
         import zstandard
-
-        return zstandard.ZstdDecompressor().decompress(data, max_output_size=length)
     except ImportError:
-        pass
+        zstandard = None
+    if zstandard:
+        try:
+            return zstandard.ZstdDecompressor().stream_reader(data).read(length + 1)
+        except zstandard.ZstdError as error:
+            raise Damaged(f"packed bytes do not decompress: {error}") from error
     if not shutil.which("zstd"):
         print("compressed: neither the zstandard module nor a zstd program is there", file=sys.stderr)
         sys.exit(3)
-    done = subprocess.run(["zstd", "-dc"], input=data, capture_output=True)
-    if done.returncode:
-        raise Damaged("the payload does not decompress")
-    return done.stdout
+    with tempfile.TemporaryFile() as file:
+        file.write(data)
+        file.seek(0)
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+        with subprocess.Popen(["zstd", "-dcq"], stdin=file, **pipes) as zstd:
+            raw = zstd.stdout.read(length + 1)
+            if len(raw) > length:
+                zstd.kill()
+    if zstd.returncode and len(raw) <= length:
+        raise Damaged("packed bytes do not decompress")
+    return raw
 
 
 class Frame:
@@ -50,7 +62,7 @@ class Frame:
             raise Damaged("a head's checksum is wrong")
         if self.kind not in KINDS and self.kind < 0x8000:
             raise Damaged(f"kind {self.kind} is unknown")
-        if self.flags & ~1:
+        if self.flags:
             raise Damaged(f"flags {self.flags:#x} are unknown")
         self.offset, self.stored = offset, data[offset + 40 : offset + 40 + self.length]
         if len(self.stored) < self.length:
@@ -62,20 +74,17 @@ class Frame:
     def payload(self):
         if zlib.crc32(self.stored) != self.crc:
             raise Damaged("a payload's checksum is wrong")
-        if not self.flags & 1:
-            return self.stored
-        if self.length < 4:
-            raise Damaged("a compressed payload without its length")
-        (length,) = struct.unpack("<I", self.stored[:4])
-        if length > max(4 << 20, 128 * self.length):
-            raise Damaged(f"{self.length} bytes claim to hold {length}")
-        raw = unzstd(self.stored[4:], length)
-        if len(raw) != length:
-            raise Damaged(f"{len(raw)} bytes instead of {length}")
+        return self.stored
+
+    def unpacked(self):
+        """The payload of a kind that is one stretch of packed bytes."""
+        cursor = Cursor(self.payload())
+        raw = cursor.packed()
+        cursor.finish()
         return raw
 
     def json(self):
-        return json.loads(self.payload())
+        return json.loads(self.unpacked())
 
 
 class Cursor:
@@ -100,8 +109,19 @@ class Cursor:
         raise Damaged("a number of more than 64 bits")
 
     def zigzag(self):
-        value = self.varint()
-        return value >> 1 ^ -(value & 1)
+        return unzigzag(self.varint())
+
+    def packed(self):
+        length, stored = self.varint(), self.varint()
+        if stored == 0:
+            return self.take(length)
+        data = self.take(stored)
+        if length > max(4 << 20, 128 * stored):
+            raise Damaged(f"{stored} packed bytes claim to hold {length}")
+        raw = unzstd(data, length)
+        if len(raw) != length:
+            raise Damaged(f"packed bytes hold other than {length} bytes")
+        return raw
 
     def list(self, item):
         count = self.varint()
@@ -117,8 +137,19 @@ class Cursor:
 MAX = (1 << 64) - 1
 
 
+TICK = 64_000
+
+
 def wrap(value):
     return value & MAX
+
+
+def unzigzag(value):
+    return value >> 1 ^ -(value & 1)
+
+
+def chunk_size(n):
+    return 32 if n < 23 else wrap(n + 8 + 7) & ~7
 
 
 def whole(addr, size):
@@ -131,39 +162,51 @@ def events(frame):
     """The calls (vm, time, ptr, osize, nsize) and mapping calls (vm, time, op, addr, len, new_len, result)."""
     payload = Cursor(frame.payload())
     map_count = payload.varint()
-    lengths = [payload.varint() for _ in range(6)]
-    kinds, times, nsizes, ptrs, osizes, maps = columns = [Cursor(payload.take(n)) for n in lengths]
+    columns = [Cursor(payload.packed()) for _ in range(10)]
     payload.finish()
-    if lengths[0] != frame.count or frame.count > MAX_EVENTS or map_count > MAX_EVENTS:
+    kinds, ticks, nsizes, osizes, ptr_lengths, *ptr_bytes, maps = columns
+    if len(kinds.data) != frame.count or frame.count > MAX_EVENTS or map_count > MAX_EVENTS:
         raise Damaged("calls miscounted")
-    start, out, mapped, after = frame.start // 1000, [], [], 0
+    start, out, mapped, after = frame.start // TICK, [], [], 0
     for _ in range(map_count):
         after += maps.varint()
         op = maps.take(1)[0]
         if after > frame.count or op > 2:
             raise Damaged(f"mapping call {op} after call {after}")
-        time = min((start + maps.varint()) * 1000, MAX)
+        time = min((start + maps.varint()) * TICK, MAX)
         mapped.append((after, (frame.vm, time, op, *(maps.varint() for _ in range(4)))))
     mapped.reverse()
-    us, last = start, 0
+
+    def pointer(osize):
+        length = ptr_lengths.take(1)[0]
+        if length > 8:
+            raise Damaged(f"an address of {length} bytes")
+        off = b"".join(ptr_bytes[min(at, 3)].take(1) for at in range(length))
+        return wrap(last - chunk_size(osize) + 8 * unzigzag(int.from_bytes(off, "little")))
+
+    tick, left, last = start, 0, 0
     for done in range(frame.count + 1):
         while mapped and mapped[-1][0] == done:
             out.append(mapped.pop()[1])
         if done == frame.count:
             break
-        us += times.varint()
+        if left == 0:
+            tick += ticks.varint()
+            left = ticks.varint()
+            if not 0 < left <= frame.count - done:
+                raise Damaged(f"{left} calls at once after {done} of {frame.count}")
+        left -= 1
         kind = kinds.take(1)[0]
         if kind > 3:
             raise Damaged(f"kind of call {kind}")
         nsize = 0 if kind == 0 else nsizes.varint()
-        ptr = osize = 0
+        osize = 0 if kind == 1 else osizes.varint()
+        ptr = 0
         if kind in (0, 2):
-            ptr = last = wrap(last + 8 * ptrs.zigzag())
+            ptr = last = pointer(osize)
         elif kind == 3:
-            ptr = ptrs.varint()
-        if kind != 1:
-            osize = osizes.varint()
-        out.append((frame.vm, min(us * 1000, MAX), ptr, osize, nsize))
+            ptr = osizes.varint()
+        out.append((frame.vm, min(tick * TICK, MAX), ptr, osize, nsize))
     for column in columns:
         column.finish()
     return out
@@ -239,7 +282,7 @@ def say(frame, want_events, crc):
             if want_events:
                 print(line)
     elif frame.kind == 5:
-        heap = keyframe(frame.payload())
+        heap = keyframe(frame.unpacked())
         if len(heap["chunks"]) != frame.count:
             raise Damaged("chunks miscounted")
         used = sum(size for _, size, used in heap["chunks"] if used)

@@ -73,8 +73,23 @@ pub struct Door {
     pub confirmed: Option<bool>,
     /// Where mapping calls come back from the kernel.
     pub map_sites: Vec<MapSite>,
+    /// Where a thread stands that has come through the probe and done nothing yet.
+    behind_probe: Vec<Addr>,
+    /// Where a thread stands that is about to hit the probe.
+    before_probe: Range<Addr>,
     /// Code that runs only inside the allocator, or that it shares with other callers of mmap, munmap and mremap.
     inside: Vec<Range<Addr>>,
+}
+
+/// Where a stopped thread is, as seen from the allocator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// Not in it, or about to enter: the heap is in order, and all hits of the thread have had their effect.
+    Outside,
+    /// Just entered: the heap is in order, but the thread's last hit has not had its effect.
+    AtDoor,
+    /// In the middle: the heap may be in any state.
+    Inside,
 }
 
 /// A probe behind a `syscall` instruction.
@@ -100,7 +115,10 @@ impl Door {
         let mut inside: Vec<_> =
             site::reachable(&module.image, addr).iter().map(|range| module.in_memory(range)).collect();
         let map_sites = map_sites(target, mappings, &module, &mut inside)?;
-        Ok(Door { module, addr, probe, confirmed, map_sites, inside })
+        let behind_probe = site::behind(module.image.code(probe.addr), probe.addr);
+        let behind_probe = behind_probe.into_iter().map(|addr| addr.wrapping_add(module.bias)).collect();
+        let before_probe = module.in_memory(&(addr..probe.addr + 1));
+        Ok(Door { module, addr, probe, confirmed, map_sites, behind_probe, before_probe, inside })
     }
 
     /// Where in the file the probe goes.
@@ -108,12 +126,20 @@ impl Door {
         self.module.image.offset_of(self.probe.addr).context("the probe site is not in the file")
     }
 
-    /// Whether a thread that stands at `ip`, with `return_address` on top of its stack, may be inside the allocator.
-    /// It calls out to nothing but mapping calls, whose code counts as inside whoever calls it, and `memcpy`, which
-    /// keeps no frame: there the return address tells.
-    pub fn is_inside(&self, ip: Addr, return_address: Addr) -> bool {
+    /// Where a thread is that stands at `ip`, with `return_address` on top of its stack. The allocator calls out to
+    /// nothing but mapping calls, whose code counts as inside whoever calls it, and `memcpy`, which keeps no frame:
+    /// there the return address tells.
+    ///
+    /// Most stops of a busy thread find it right behind the probe, where it comes out of the kernel.
+    pub fn place(&self, ip: Addr, return_address: Addr) -> Place {
         let holds = |addr: Addr| self.inside.iter().any(|range| range.contains(&addr));
-        holds(ip) || holds(return_address)
+        if self.behind_probe.contains(&ip) {
+            Place::AtDoor
+        } else if self.before_probe.contains(&ip) || !holds(ip) && !holds(return_address) {
+            Place::Outside
+        } else {
+            Place::Inside
+        }
     }
 }
 

@@ -113,10 +113,11 @@ impl Frozen {
         }
     }
 
-    /// Each thread's instruction pointer, and the word on top of its stack.
-    pub fn positions(&self) -> Vec<(u64, u64)> {
-        let registers = self.threads.keys().filter_map(|&tid| ptrace::getregs(Pid::from_raw(tid)).ok());
-        registers.map(|regs| (regs.rip, self.target.word(regs.rsp).unwrap_or(0))).collect()
+    /// Each thread, its instruction pointer, and the word on top of its stack.
+    pub fn positions(&self) -> Vec<(Pid, u64, u64)> {
+        let threads = self.threads.keys().map(|&tid| Pid::from_raw(tid));
+        let registers = threads.filter_map(|tid| Some((tid, ptrace::getregs(tid).ok()?)));
+        registers.map(|(tid, regs)| (tid, regs.rip, self.target.word(regs.rsp).unwrap_or(0))).collect()
     }
 
     /// Lets the process go on; returns how long it stood still.

@@ -21,7 +21,8 @@ fn capabilities() -> String {
 }
 
 fn is_refusal(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(nix::libc::EPERM | nix::libc::EACCES))
+    // EPERM and EACCES, also where procfs has already made a kind of them.
+    error.kind() == io::ErrorKind::PermissionDenied
 }
 
 /// Why a probe could not be opened.

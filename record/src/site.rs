@@ -81,6 +81,20 @@ pub fn choose(code: &[u8], entry: u64) -> Option<Probe> {
     first
 }
 
+/// Where a thread goes on that has hit the probe at `addr`, if it can be told from the instruction alone: one that the
+/// kernel emulates and that changes no memory. (A `push` or `call` writes to the stack only.)
+pub fn behind(code: &[u8], addr: u64) -> Vec<u64> {
+    let instruction = decoder(code, addr).decode();
+    if !is_emulated(&instruction) {
+        return Vec::new();
+    }
+    match instruction.flow_control() {
+        FlowControl::ConditionalBranch => vec![instruction.next_ip(), instruction.near_branch_target()],
+        FlowControl::UnconditionalBranch | FlowControl::Call => vec![instruction.near_branch_target()],
+        _ => vec![instruction.next_ip()],
+    }
+}
+
 /// More instructions than all of `lj_alloc.c` compiles to, several times over; a walk that finds more has strayed.
 const MAX_INSTRUCTIONS: usize = 20_000;
 
@@ -228,6 +242,13 @@ mod tests {
         // mov eax,25; syscall; ret - mov eax,1; syscall; ret
         let code = [0xb8, 25, 0, 0, 0, 0x0f, 5, 0xc3, 0xb8, 1, 0, 0, 0, 0x0f, 5, 0xc3];
         assert_eq!(behind_syscalls(&code, 0x100), [(MapSyscall::Mremap, 0x107)]);
+    }
+
+    #[test]
+    fn a_thread_goes_on_behind_an_emulated_probe_only() {
+        assert_eq!(behind(&[0x74, 0x10], 0x1003), [0x1005, 0x1015]);
+        assert_eq!(behind(&[0x53], 0x10), [0x11]);
+        assert_eq!(behind(&[0x48, 0x85, 0xc9], 0x10), []);
     }
 
     #[test]

@@ -108,7 +108,8 @@ impl<W: Write> Streams<W> {
             Item::Lost(lost) => {
                 let known = lost.min(self.early);
                 self.early -= known;
-                self.lost(now, lost - known)
+                // A loss of nothing is how a gap is asked for without one.
+                if known > 0 && known == lost { Ok(()) } else { self.lost(now, lost - known) }
             }
             Item::Fork { pid, .. } if pid == self.pid => {
                 self.wanted.threads = true;
@@ -170,14 +171,14 @@ impl<W: Write> Streams<W> {
     /// which may be after the keyframe that repairs it.
     pub fn kernel_lost(&mut self, now: Nanos, total: u64) -> Result<(), TraceError> {
         let fresh = total.saturating_sub(self.lost);
+        if fresh == 0 {
+            return Ok(());
+        }
         self.early += fresh;
         self.lost(now, fresh)
     }
 
     fn lost(&mut self, now: Nanos, lost: u64) -> Result<(), TraceError> {
-        if lost == 0 {
-            return Ok(());
-        }
         self.lost += lost;
         self.gap(now, Gap { reason: "the ring was full".into(), lost })
     }

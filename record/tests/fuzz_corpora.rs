@@ -1,7 +1,13 @@
 //! Replays the fuzz corpora through the very code that `scripts/fuzz` runs, without cargo-fuzz.
 
 use std::fs;
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
+
+use shared::trace::calls::{Block, TICK};
+use shared::trace::frame::Kind;
+use shared::trace::meta::{self, Trailer, Vm};
+use shared::trace::reader::{End, Trace};
 
 #[path = "../../testdata/fuzz/src/lib.rs"]
 pub mod targets;
@@ -56,6 +62,43 @@ fn the_seeds_reach_the_bottom() {
     let function = image.functions("lj_alloc_f").next().expect("a symbol").addr;
     let probe = record::site::choose(image.code(function), function).expect("a site");
     assert_eq!((probe.addr, probe.emulated), (function + 7, true));
+}
+
+/// The same for traces: the seeds are read to their ends, columns both compressed and stored as they are among them.
+#[test]
+fn the_traces_reach_the_bottom() {
+    for (name, calls, maps, keyframes) in
+        [("complete", 18, 3, 2), ("example", 6, 1, 1), ("long", 598, 75, 2), ("recorded", 288, 12, 1)]
+    {
+        let bytes = fs::read(corpus("trace").join(name)).expect("a seed");
+        let trace = Trace::open(Cursor::new(&bytes)).expect("a trace");
+        let End::Complete(end) = &trace.end else { panic!("{name}: {:?}", trace.end) };
+        assert_eq!((end.calls, end.maps), (calls, maps), "{name}");
+        let of = |kind| trace.frames.iter().filter(move |frame| frame.head.kind == kind);
+        let blocks = of(Kind::Calls).map(|frame| trace.calls(frame).expect("a block").events().count() as u64);
+        assert_eq!(blocks.sum::<u64>(), calls + maps, "{name}");
+        let heaps = of(Kind::Keyframe).map(|frame| trace.keyframe(frame).expect("a keyframe"));
+        assert_eq!(heaps.count(), keyframes, "{name}");
+    }
+    for (name, calls, maps, end) in [
+        ("calls", 20, 3, 5 * TICK),
+        ("calls-at-the-end-of-time", 20, 3, u64::MAX),
+        ("calls-packed", 600, 75, (7 * 1_234_567 / TICK + 599 * 20_000 / TICK) * TICK),
+        ("calls-empty", 0, 0, 0),
+    ] {
+        let bytes = fs::read(corpus("payload").join(name)).expect("a seed");
+        let start = targets::payload::start(bytes[1]);
+        let block = Block::decode(&bytes[2..], calls, start).expect(name);
+        assert_eq!((block.maps.len(), block.calls.last().map_or(0, |call| call.time)), (maps, end), "{name}");
+    }
+    let bytes = fs::read(corpus("payload").join("trailer-as-it-is")).expect("a seed");
+    assert_eq!(meta::decode::<Trailer>(&bytes[1..]).expect("a trailer").index[0].end, u64::MAX);
+    let bytes = fs::read(corpus("payload").join("vm-as-it-is")).expect("a seed");
+    assert_eq!(meta::decode::<Vm>(&bytes[1..]).expect("a VM").probe.expect("a probe").addr, 4099);
+    let bytes = fs::read(corpus("payload").join("columns")).expect("a seed");
+    let input = targets::payload::lay_out(&bytes[1..]).expect("whole columns");
+    let block = Block::decode(&input[1..], 5, targets::payload::start(input[0])).expect("a block");
+    assert_eq!((block.calls.len(), block.maps.len()), (5, 1));
 }
 
 /// A heap that contradicts itself in a word must not pass for a heap.

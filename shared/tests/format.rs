@@ -106,7 +106,7 @@ fn bless(document: &str, fence: &str, listing: &str) {
 
 #[test]
 fn the_example_is_what_it_says() {
-    let written = dump::uncompressed(&example::write());
+    let written = dump::unpacked(&example::write());
     if std::env::var_os("BLESS").is_some() {
         bless(&document(), "```hex", &dump::annotate(&written));
         let said = python(&temporary("blessed.ljt", &written)).expect("python3 is needed to bless");

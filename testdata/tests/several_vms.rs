@@ -86,6 +86,8 @@ fn vms_that_close_and_vms_that_are_born_are_followed() -> Result<()> {
         );
         assert!(vms.len() > 3, "{name}: those born later have streams too: {document:#}");
         assert!(verified.calls > 100_000 && verified.keyframes >= 3, "{name}: {verified:?}");
+        // Before the later ones are born the others have their heaps all the same.
+        assert_eq!(sums(&trace, &["--at", "1s"], name)?.len() < vms.len(), true);
         for vm in sums(&trace, &["--at", "peak"], name)? {
             assert!(vm["used"]["count"].as_u64() > Some(1000), "{name}: {vm:#}");
         }

@@ -16,12 +16,16 @@ fn may(test: &str) -> bool {
 }
 
 /// `record -o - ARGUMENTS | COMMAND`: what the latter came to, the recorder's exit code and what it said.
-fn pipe(arguments: &[&str], reader: &mut Command) -> Result<(Ran, i32, String)> {
+fn pipe(arguments: &[&str], reader: &[&str]) -> Result<(Ran, i32, String)> {
     let mut recorder = Command::new(tool("record"));
     recorder.args(["-o", "-"]).args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut recorder = recorder.spawn()?;
     let trace = recorder.stdout.take().ok_or("no pipe")?;
-    let output = reader.stdin(trace).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?.wait_with_output()?;
+    let mut command = Command::new(reader[0]);
+    let reader = command.args(&reader[1..]).stdin(trace).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    // It holds the pipe too, which must break when the reader ends.
+    drop(command);
+    let output = reader.wait_with_output()?;
     let mut said = String::new();
     recorder.stderr.take().ok_or("no pipe")?.read_to_string(&mut said)?;
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -46,8 +50,9 @@ fn a_recording_flows_into_analyze() -> Result<()> {
     }
     let program = long_lived()?;
     let pid = program.pid().to_string();
+    let analyze = tool("analyze").display().to_string();
     let arguments = ["-p", &pid, "-d", "800ms", "--keyframe-every", "200ms"];
-    let (ran, code, said) = pipe(&arguments, Command::new(tool("analyze")).args(["verify", "--format", "json", "-"]))?;
+    let (ran, code, said) = pipe(&arguments, &[&analyze, "verify", "--format", "json", "-"])?;
     assert_eq!((ran.code, code), (0, 0), "{}\n{said}", ran.stderr);
     let document: serde_json::Value = serde_json::from_slice(&ran.stdout)?;
     assert_eq!((&document["judgement"], &document["source"]), (&"verified".into(), &"standard input".into()));
@@ -62,8 +67,9 @@ fn what_the_program_prints_stays_out_of_the_trace() -> Result<()> {
     }
     // A moment in which to be seen.
     let script = "local start = os.clock() repeat until os.clock() - start > 0.3 print('hello') local t = {} for i = 1, 1e5 do t[i % 100] = { i } end print('bye')";
+    let analyze = tool("analyze").display().to_string();
     for words in [vec!["--", LUAJIT, "-e", script], vec!["-c", &format!("{LUAJIT} -e \"{script}\"")]] {
-        let (ran, code, said) = pipe(&words, Command::new(tool("analyze")).args(["verify", "-"]))?;
+        let (ran, code, said) = pipe(&words, &[&analyze, "verify", "-"])?;
         assert_eq!((ran.code, code), (0, 0), "{}\n{said}", ran.stderr);
         assert!(said.contains("hello") && said.contains("bye"), "{said}");
     }
@@ -78,7 +84,7 @@ fn a_reader_that_leaves_ends_the_recording_quietly() -> Result<()> {
     for bytes in ["1000", "0"] {
         let program = long_lived()?;
         let arguments = ["-p", &program.pid().to_string(), "-d", "30s"];
-        let (ran, code, said) = pipe(&arguments, Command::new("head").args(["-c", bytes]))?;
+        let (ran, code, said) = pipe(&arguments, &["head", "-c", bytes])?;
         assert_eq!((ran.code, ran.stdout.len()), (0, bytes.parse()?), "{said}");
         assert_eq!(code, 0, "head -c {bytes}: {said}");
         assert!(!said.contains("rror") && !said.contains("pipe") && !said.contains("panicked"), "{said}");

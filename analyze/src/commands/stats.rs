@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 
 use super::{exit_code, options, with_output};
 use crate::cli::StatsArguments;
@@ -39,13 +39,18 @@ pub fn report(source: &str, trace: &FileTrace, asked: Asked, only: Option<u32>) 
         bail!("there is no VM {only} in this trace; it has {}", known.join(", "));
     }
     let asked = resolve(asked, trace);
-    let mut heaps = Vec::new();
+    let (mut heaps, mut unknown) = (Vec::new(), None);
     let verdict = if let Asked::At(time) = asked {
         let mut verdict = Verdict::of_trace(&plan, &trace.end);
         for number in numbers {
-            let (heap, moment, replayed) = heap_at(trace, &plan, number, time)?;
-            verdict.add(&replayed);
-            heaps.push((number, heap, moment));
+            match heap_at(trace, &plan, number, time) {
+                Ok((heap, moment, replayed)) => {
+                    verdict.add(&replayed);
+                    heaps.push((number, heap, moment));
+                }
+                // Not born yet, for one.
+                Err(error) => unknown = unknown.or(Some(error)),
+            }
         }
         verdict
     } else {
@@ -54,12 +59,16 @@ pub fn report(source: &str, trace: &FileTrace, asked: Asked, only: Option<u32>) 
             match heap_after(trace, &plan, &whole, number, asked) {
                 Ok((heap, moment)) => heaps.push((number, heap, moment)),
                 // Other VMs of a damaged trace may still have an answer; the verdict tells of the damage.
-                Err(_) if plan.vms.len() > 1 => {}
-                Err(error) => return Err(error),
+                Err(error) => unknown = unknown.or(Some(error)),
             }
         }
         whole.verdict
     };
+    if heaps.is_empty() {
+        let error = unknown.unwrap_or_else(|| anyhow!("there is no VM in this trace"));
+        let damage: String = verdict.truncated.iter().chain(&verdict.damage).map(|what| format!("; {what}")).collect();
+        bail!("{error:#}{damage}");
+    }
     let vms = heaps.into_iter().map(|(number, heap, moment)| VmReport {
         number,
         vm: plan.vms[&number].clone(),

@@ -6,6 +6,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
+use nix::unistd::Pid;
 use shared::Nanos;
 use shared::heap::Heap;
 use shared::heap::walk::WalkError;
@@ -13,6 +14,7 @@ use shared::trace::keyframe::{Keyframe, Pause};
 use shared::trace::meta::Gap;
 
 use super::Session;
+use crate::door::Place;
 use crate::freeze::{FreezeError, Frozen};
 use crate::locate;
 use crate::privilege;
@@ -42,7 +44,7 @@ impl<W: Write> Session<W> {
         snapshot::prepare(&self.target, &self.open_vms(), &mut self.arena);
         let mut pause = Pause::default();
         let start = self.now();
-        let snapshot = loop {
+        let (snapshot, held_hits) = loop {
             let stopping = Instant::now();
             let frozen = match held.take().map_or_else(|| Frozen::stop(self.target.pid), Ok) {
                 Ok(frozen) => frozen,
@@ -57,16 +59,19 @@ impl<W: Write> Session<W> {
                 Err(error) => return Err(privilege::explain_ptrace(self.target.pid, error)),
             };
             pause.stops += 1;
-            let inside = frozen.positions().iter().any(|&(ip, top)| self.door.is_inside(ip, top));
-            if !inside {
+            let positions = frozen.positions().into_iter();
+            let places: Vec<_> = positions.map(|(tid, ip, top)| (tid, self.door.place(ip, top))).collect();
+            if places.iter().all(|(_, place)| *place != Place::Inside) {
                 let snapshot = self.snapshot_frozen()?;
                 // What is in the rings now happened before; what comes later, behind.
                 let marks: Vec<u64> = self.threads.iter().map(|(_, thread)| thread.position()).collect();
                 let lost = self.threads.iter().map(|(_, thread)| thread.counts().lost).sum();
                 self.note_pause(&mut pause, frozen.release());
-                self.drain(Some(&marks))?;
+                let at_door = places.iter().filter(|(_, place)| *place == Place::AtDoor && !self.threads.is_empty());
+                let at_door: Vec<Pid> = at_door.map(|(tid, _)| *tid).collect();
+                let held = self.drain_to(&marks, &at_door)?;
                 self.streams.kernel_lost(start, lost)?;
-                break snapshot;
+                break (snapshot, held);
             }
             self.note_pause(&mut pause, frozen.release());
             if pause.stops >= MAX_STOPS {
@@ -74,7 +79,7 @@ impl<W: Write> Session<W> {
                 return Ok(true);
             }
             if pause.stops % 16 == 0 {
-                self.drain(None)?;
+                self.drain()?;
             }
             // Not a multiple of anything the target does.
             std::thread::sleep(Duration::from_micros(50 + pause.stops * 37 % 150));
@@ -88,6 +93,8 @@ impl<W: Write> Session<W> {
         let time = (start, self.now());
         let heaps = std::thread::spawn(move || (snapshot.heaps(), snapshot.into_arena()));
         self.walk = Some(Walk { heaps, time, pause });
+        // What had come through the door without effect belongs behind the keyframe.
+        self.backlog.extend(held_hits);
         Ok(true)
     }
 

@@ -54,6 +54,9 @@ impl Stopped {
     }
 }
 
+/// A thread's number, about when its ring was emptied, and what was in it.
+type Entry = (usize, Nanos, Item);
+
 /// A process being recorded.
 #[derive(Debug)]
 pub struct Session<W> {
@@ -65,8 +68,10 @@ pub struct Session<W> {
     streams: Streams<W>,
     vms: Vec<SessionVm>,
     walk: Option<Walk>,
-    backlog: Vec<(usize, Nanos, Item)>,
-    pending: Vec<(usize, Nanos, Item)>,
+    /// What came in while a walk is under way.
+    backlog: Vec<Entry>,
+    /// What may be younger than something another thread's ring is yet to show.
+    pending: Vec<Entry>,
     safe_until: u64,
     next_key: usize,
     started: Instant,
@@ -152,7 +157,7 @@ impl<W: Write> Session<W> {
         let mut next_keyframe = Instant::now() + keyframe_every;
         loop {
             let ended = self.wait(pidfd.as_ref())?;
-            self.drain(None)?;
+            self.drain()?;
             for (_, thread) in self.threads.extract_if(.., |(key, _)| ended.contains(key)) {
                 let events = thread.into_events();
                 std::thread::spawn(|| probes::close(events));
@@ -164,7 +169,7 @@ impl<W: Write> Session<W> {
                 return Ok(Stopped::Duration);
             }
             if !self.target.is_alive() {
-                self.drain(None)?;
+                self.drain()?;
                 return Ok(Stopped::TargetEnded);
             }
             if self.streams.wanted.threads {
@@ -183,9 +188,9 @@ impl<W: Write> Session<W> {
 
     /// Takes what is left in the rings and closes the probes: from here on the target is as it was.
     pub fn close(&mut self) -> Result<()> {
-        self.drain(None)?;
+        self.drain()?;
         self.safe_until = u64::MAX;
-        self.drain(None)?;
+        self.drain()?;
         self.finish_walk()?;
         probes::close(self.threads.drain(..).flat_map(|(_, thread)| thread.into_events()).collect());
         self.cost.elapsed_ns = self.started.elapsed().as_nanos() as u64;

@@ -5,12 +5,12 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use nix::unistd::Pid;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use shared::Nanos;
 use shared::trace::meta::Gap;
 
-use super::{Session, monotonic_ns};
-use crate::probes::{Item, ThreadProbes};
+use super::{Entry, Session, monotonic_ns};
+use crate::probes::{Item, Role, ThreadProbes};
 
 /// How much may pile up while a heap is walked: 48 bytes an item, so 96 MB.
 const MAX_BACKLOG: usize = 2 << 20;
@@ -18,8 +18,19 @@ const MAX_BACKLOG: usize = 2 << 20;
 const TICK: Duration = Duration::from_millis(100);
 
 impl<W: Write> Session<W> {
-    /// Empties the rings, up to the marks or as far as they are filled, and passes on what is due.
-    pub(super) fn drain(&mut self, marks: Option<&[u64]>) -> Result<()> {
+    /// Empties the rings and passes on what is due.
+    pub(super) fn drain(&mut self) -> Result<()> {
+        self.drain_some(None, &[]).map(drop)
+    }
+
+    /// Empties the rings up to the marks, which were taken while the target stood still. The last hit of each thread
+    /// that stood at the door has had no effect yet: it is not passed on, but returned.
+    pub(super) fn drain_to(&mut self, marks: &[u64], at_door: &[Pid]) -> Result<Vec<Entry>> {
+        self.drain_some(Some(marks), at_door)
+    }
+
+    fn drain_some(&mut self, marks: Option<&[u64]>, at_door: &[Pid]) -> Result<Vec<Entry>> {
+        let mut held_back = Vec::new();
         let now = monotonic_ns();
         let at = self.streams.time(now);
         let merge = self.threads.len() > 1 || !self.pending.is_empty();
@@ -28,7 +39,7 @@ impl<W: Write> Session<W> {
             let (pending, backlog, streams) = (&mut self.pending, &mut self.backlog, &mut self.streams);
             let waiting = self.walk.is_some();
             let mut failed = Ok(());
-            thread.drain(until, |item| match (merge, waiting) {
+            let mut pass_on = |item| match (merge, waiting) {
                 (true, _) => pending.push((key, at, item)),
                 (false, true) => backlog.push((key, at, item)),
                 (false, false) => {
@@ -36,7 +47,23 @@ impl<W: Write> Session<W> {
                         failed = streams.push(key, at, item);
                     }
                 }
-            });
+            };
+            if at_door.contains(&thread.tid) {
+                let mut last = None;
+                thread.drain(until, |item| {
+                    last.replace(item).into_iter().for_each(&mut pass_on);
+                });
+                match last {
+                    Some(Item::Hit(Role::Door, _)) => held_back.extend(last.map(|hit| (key, at, hit))),
+                    // The hit itself was lost: then something is missing behind the keyframe, too.
+                    other => {
+                        other.into_iter().for_each(&mut pass_on);
+                        held_back.push((key, at, Item::Lost(0)));
+                    }
+                }
+            } else {
+                thread.drain(until, pass_on);
+            }
             failed?;
         }
         if merge {
@@ -45,7 +72,7 @@ impl<W: Write> Session<W> {
         if self.backlog.len() > MAX_BACKLOG || self.walk.as_ref().is_some_and(|walk| walk.heaps.is_finished()) {
             self.finish_walk()?;
         }
-        Ok(())
+        Ok(held_back)
     }
 
     /// Several threads' items in the order of time. What is younger than the last look at the rings waits: an older
@@ -54,7 +81,7 @@ impl<W: Write> Session<W> {
         let safe = if frozen { u64::MAX } else { self.safe_until };
         self.safe_until = now;
         let mut time = 0;
-        let mut keyed: Vec<(u64, (usize, Nanos, Item))> = std::mem::take(&mut self.pending)
+        let mut keyed: Vec<(u64, Entry)> = std::mem::take(&mut self.pending)
             .into_iter()
             .map(|entry| {
                 // Losses and forks have no time of their own and stay behind the hit before them.

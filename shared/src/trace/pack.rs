@@ -30,7 +30,10 @@ pub(super) fn pack(out: &mut Vec<u8>, raw: &[u8]) {
 }
 
 fn compress(raw: &[u8]) -> Option<Vec<u8>> {
-    let stored = zstd::bulk::compress(raw, LEVEL).ok().filter(|_| raw.len() >= MIN_COMPRESS)?;
+    if raw.len() < MIN_COMPRESS {
+        return None;
+    }
+    let stored = zstd::bulk::compress(raw, LEVEL).ok()?;
     let expands_within_bounds = raw.len() as u64 <= MAX_SMALL.max(stored.len() as u64 * MAX_RATIO);
     (stored.len() < raw.len() && expands_within_bounds).then_some(stored)
 }

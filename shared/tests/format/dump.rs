@@ -4,13 +4,26 @@ use std::fmt::Write;
 use std::io::Cursor;
 
 use shared::trace::frame::{FILE_HEADER, FOOTER, FRAME_HEAD, Kind, file_header, footer};
-use shared::trace::meta::{self, Trailer};
+use shared::trace::meta::Trailer;
 use shared::trace::reader::{End, Frame, Trace};
 
 /// Bytes in a line.
 const WIDTH: usize = 16;
 /// Characters of text in a line.
 const TEXT: usize = 96;
+/// The columns of a block of calls.
+const COLUMNS: [&str; 10] = [
+    "kinds",
+    "ticks",
+    "nsizes",
+    "osizes",
+    "ptr lengths",
+    "ptr byte 0",
+    "ptr byte 1",
+    "ptr byte 2",
+    "further ptr bytes",
+    "maps",
+];
 
 /// The bytes of a listing. Each line's offset must be right.
 pub(crate) fn parse(listing: &str) -> Vec<u8> {
@@ -28,8 +41,9 @@ pub(crate) fn parse(listing: &str) -> Vec<u8> {
     bytes
 }
 
-/// The same trace with no payload compressed: heads made from their description in `FORMAT.md`.
-pub(crate) fn uncompressed(bytes: &[u8]) -> Vec<u8> {
+/// The same trace with all packed bytes stored as they are: heads and payloads made from their description in
+/// `FORMAT.md`.
+pub(crate) fn unpacked(bytes: &[u8]) -> Vec<u8> {
     let trace = Trace::open(Cursor::new(bytes)).expect("a trace");
     let End::Complete(end) = &trace.end else { panic!("{:?}", trace.end) };
     let mut trailer = Trailer::clone(end);
@@ -38,15 +52,59 @@ pub(crate) fn uncompressed(bytes: &[u8]) -> Vec<u8> {
         let Frame { head, .. } = frame;
         entry.offset = out.len() as u64;
         let (kind, time) = (head.kind.code(), (head.start, head.end));
-        out.extend(plain(kind, head.vm, head.count, time, &trace.payload(frame).expect("a payload")));
+        let payload = trace.payload(frame).expect("a payload");
+        out.extend(plain(kind, head.vm, head.count, time, &repacked(head.kind, &payload)));
     }
     let last = out.len() as u64;
     // The end of the trailer's time is in its head alone.
     let offset = u64::from_le_bytes(std::array::from_fn(|i| bytes[bytes.len() - FOOTER + i])) as usize;
     let time = u64::from_le_bytes(std::array::from_fn(|i| bytes[offset + 24 + i]));
-    out.extend(plain(Kind::Trailer.code(), 0, 0, (0, time), &meta::encode(&trailer)));
+    let json = serde_json::to_vec(&trailer).expect("plain data");
+    out.extend(plain(Kind::Trailer.code(), 0, 0, (0, time), &as_it_is(&json)));
     out.extend(footer(last));
     out
+}
+
+/// A payload with its packed bytes stored as they are.
+fn repacked(kind: Kind, payload: &[u8]) -> Vec<u8> {
+    let calls = kind == Kind::Calls;
+    let mut at = if calls { varint(payload).1 } else { 0 };
+    let mut out = payload[..at].to_vec();
+    for _ in 0..if calls { COLUMNS.len() } else { 1 } {
+        let (length, bytes) = varint(&payload[at..]);
+        at += bytes;
+        let (stored, bytes) = varint(&payload[at..]);
+        at += bytes;
+        let held = if stored == 0 { length } else { stored } as usize;
+        let mut raw = payload[at..at + held].to_vec();
+        if stored != 0 {
+            raw = zstd::bulk::decompress(&raw, length as usize).expect("zstd");
+        }
+        assert_eq!(raw.len() as u64, length);
+        out.extend(as_it_is(&raw));
+        at += held;
+    }
+    assert_eq!(at, payload.len());
+    out
+}
+
+/// Bytes packed without zstd.
+fn as_it_is(raw: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut length = raw.len();
+    while length >= 0x80 {
+        out.push(length as u8 | 0x80);
+        length >>= 7;
+    }
+    out.extend([length as u8, 0]);
+    out.extend(raw);
+    out
+}
+
+/// The number that bytes start with, and how many of them it takes.
+fn varint(bytes: &[u8]) -> (u64, usize) {
+    let length = bytes.iter().take_while(|&byte| byte & 0x80 != 0).count() + 1;
+    (bytes[..length].iter().rev().fold(0, |value, byte| value << 7 | u64::from(byte & 0x7f)), length)
 }
 
 fn plain(kind: u16, vm: u32, count: u32, time: (u64, u64), payload: &[u8]) -> Vec<u8> {
@@ -82,7 +140,7 @@ struct Listing<'a> {
     out: String,
 }
 
-/// The listing of an uncompressed trace.
+/// The listing of a trace whose packed bytes are stored as they are.
 pub(crate) fn annotate(bytes: &[u8]) -> String {
     let mut listing = Listing { bytes, at: 0, out: String::new() };
     listing.title("file header");
@@ -138,8 +196,14 @@ impl Listing<'_> {
         let end = self.at + length;
         match kind {
             Kind::Calls => self.calls(),
-            Kind::Keyframe => self.keyframe(),
-            _ => self.text(end),
+            Kind::Keyframe => {
+                self.packed("keyframe");
+                self.keyframe();
+            }
+            _ => {
+                self.packed("JSON");
+                self.text(end);
+            }
         }
         assert_eq!(self.at, end);
     }
@@ -155,9 +219,16 @@ impl Listing<'_> {
 
     /// The varint at a place and its bytes.
     fn peek(&self, at: usize) -> (u64, usize) {
-        let bytes = self.bytes[at..].iter().take_while(|&byte| byte & 0x80 != 0).count() + 1;
-        let value = self.bytes[at..at + bytes].iter().rev().fold(0, |value, byte| value << 7 | u64::from(byte & 0x7f));
-        (value, bytes)
+        varint(&self.bytes[at..])
+    }
+
+    /// The lengths in front of packed bytes that are stored as they are.
+    fn packed(&mut self, name: &str) -> usize {
+        let (length, bytes) = self.peek(self.at);
+        assert_eq!(self.bytes[self.at + bytes], 0, "stored as it is");
+        let what = if length == 1 { "1 byte, as it is".into() } else { format!("{length} bytes, as they are") };
+        self.line(bytes + 1, &format!("{name}: {what}"));
+        length as usize
     }
 
     fn varint(&mut self, name: &str) -> u64 {
@@ -174,24 +245,37 @@ impl Listing<'_> {
 
     fn calls(&mut self) {
         self.varint("mapping calls");
-        let columns = ["kinds", "times", "nsizes", "ptrs", "osizes", "maps"];
-        let lengths = columns.map(|name| self.varint(&format!("bytes of {name}")) as usize);
-        let kinds = &self.bytes[self.at..self.at + lengths[0]];
-        let mut ptr_kinds = kinds.iter().filter(|&&kind| kind != 1);
-        for (name, length) in columns.into_iter().zip(lengths) {
-            // Kinds and the ops of mapping calls are below 128, so varints as well.
+        let offs = self.offs();
+        for name in COLUMNS {
+            let length = self.packed(name);
             let (mut at, end, mut values) = (self.at, self.at + length, Vec::new());
-            while at < end {
-                let (value, bytes) = self.peek(at);
+            while at < end && name != "ptr lengths" {
+                // Kinds and the ops of mapping calls are below 128, so varints as well.
+                let (value, bytes) = if name.contains("ptr") { (self.bytes[at].into(), 1) } else { self.peek(at) };
                 at += bytes;
                 values.push(match name {
                     "kinds" => ["FREE", "ALLOC", "RESIZE", "ODD"][value as usize].to_owned(),
-                    "ptrs" if ptr_kinds.next() != Some(&3) => eighths(value),
                     _ => number(value),
                 });
             }
-            self.line(length, &format!("{name}: {}", values.join(", ")));
+            self.line(length, &if name == "ptr lengths" { &offs } else { &values }.join(", "));
         }
+    }
+
+    /// How far the guess is off, for each call that has one, with the length it is stored in.
+    fn offs(&self) -> Vec<String> {
+        let mut at = self.at;
+        let mut columns = COLUMNS.map(|_| {
+            let (length, bytes) = self.peek(at);
+            at += bytes + 1 + length as usize;
+            self.bytes[at - length as usize..at].iter().copied()
+        });
+        let lengths: Vec<u8> = columns[4].by_ref().collect();
+        let off = |length: u8| {
+            let byte = |at: u8| u64::from(columns[usize::from(5 + at.min(3))].next().expect("a byte")) << (8 * at);
+            format!("{length} ({})", eighths((0..length).map(byte).sum()))
+        };
+        lengths.into_iter().map(off).collect()
     }
 
     fn keyframe(&mut self) {

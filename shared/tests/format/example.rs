@@ -4,6 +4,7 @@ use std::io::Cursor;
 
 use shared::call::{Call, Event, MapCall, MapOp};
 use shared::heap::{Chunk, Direct, Heap, Segment};
+use shared::trace::calls::TICK;
 use shared::trace::frame::Kind;
 use shared::trace::keyframe::{Keyframe, Pause};
 use shared::trace::meta::{Header, Probe, Trailer, Vm};
@@ -64,17 +65,19 @@ fn keyframe() -> Keyframe {
     Keyframe { heap, pause: Pause { stopped_ns: 600_000, stops: 1, copied_bytes: size } }
 }
 
-/// An allocation, one that needs a mapping of its own, a resize, a free, and a free of nothing.
-fn events() -> [Event; 6] {
-    let call = |time, ptr, osize, nsize| Event::Call(Call { time, ptr, osize, nsize });
-    let map = MapCall { time: 2_010_000, op: MapOp::Map, addr: 0, len: 200_704, new_len: 0, result: BASE + (2 << 30) };
+/// An allocation, one that needs a mapping of its own, a resize, a free of the block the guess names, one of another, and
+/// a free of nothing.
+fn events() -> [Event; 7] {
+    let call = |tick, ptr, osize, nsize| Event::Call(Call { time: tick * TICK, ptr, osize, nsize });
+    let map = MapCall { time: 33 * TICK, op: MapOp::Map, addr: 0, len: 200_704, new_len: 0, result: BASE + (2 << 30) };
     [
-        call(2_000_000, 0, 0, 40),
-        call(2_003_000, 0, 0, 200_000),
+        call(32, 0, 0, 40),
+        call(32, 0, 0, 200_000),
         Event::Map(map),
-        call(2_011_000, BASE + 944, 40, 80),
-        call(2_500_000, BASE + 896, 40, 0),
-        call(2_500_000, 0, 0, 0),
+        call(33, BASE + 944, 40, 80),
+        call(40, BASE + 896, 40, 0),
+        call(40, BASE + 944, 80, 0),
+        call(41, 0, 0, 0),
     ]
 }
 
@@ -109,10 +112,10 @@ pub(crate) fn check(bytes: &[u8]) {
     assert_eq!((second.head.vm, trace.vm(second).expect("a VM")), (1, vm()));
     assert_eq!((third.head.count, third.head.start, third.head.end), (4, KEYFRAME_TIME.0, KEYFRAME_TIME.1));
     assert_eq!(trace.keyframe(third).expect("a keyframe"), keyframe());
-    assert_eq!((fourth.head.count, fourth.head.start, fourth.head.end), (5, 2_000_000, 2_500_000));
+    assert_eq!((fourth.head.count, fourth.head.start, fourth.head.end), (6, 32 * TICK, 41 * TICK));
     assert_eq!(trace.calls(fourth).expect("a block").events().collect::<Vec<_>>(), events());
     let End::Complete(end) = trace.end else { panic!("{:?}", trace.end) };
     let index = end.index.clone();
     assert_eq!(index.len(), 4);
-    assert_eq!(*end, Trailer { calls: 5, maps: 1, index, ..trailer() });
+    assert_eq!(*end, Trailer { calls: 6, maps: 1, index, ..trailer() });
 }

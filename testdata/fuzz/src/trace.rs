@@ -2,6 +2,7 @@
 
 use std::io::Cursor;
 
+use shared::trace::calls::{MAX_CALLS, MAX_MAPS};
 use shared::trace::frame::{FILE_HEADER, FOOTER, FRAME_HEAD, Kind, file_header, footer};
 use shared::trace::reader::{End, Frame, Trace};
 
@@ -28,9 +29,8 @@ fn read(bytes: &[u8]) {
 }
 
 fn read_frame(trace: &Trace<Cursor<&[u8]>>, frame: &Frame) {
-    let Ok(raw) = trace.payload(frame) else { return };
-    // What FORMAT.md promises of an expanded payload.
-    assert!(raw.len() as u64 <= (4 << 20).max(128 * u64::from(frame.head.length)));
+    let Ok(payload) = trace.payload(frame) else { return };
+    assert_eq!(payload.len() as u64, u64::from(frame.head.length));
     match frame.head.kind {
         Kind::Header | Kind::Trailer | Kind::Unknown(_) => {}
         Kind::Process => drop(trace.process(frame)),
@@ -39,7 +39,7 @@ fn read_frame(trace: &Trace<Cursor<&[u8]>>, frame: &Frame) {
         Kind::Calls => {
             let Ok(block) = trace.calls(frame) else { return };
             assert_eq!(block.calls.len(), frame.head.count as usize);
-            assert!(block.calls.len() + 7 * block.maps.len() <= raw.len(), "each event takes bytes");
+            assert!(block.calls.len() <= MAX_CALLS && block.maps.len() <= MAX_MAPS);
             assert!(block.calls.is_sorted_by_key(|call| call.time));
             assert_eq!(block.events().count(), block.calls.len() + block.maps.len());
         }
@@ -47,7 +47,9 @@ fn read_frame(trace: &Trace<Cursor<&[u8]>>, frame: &Frame) {
             let Ok(keyframe) = trace.keyframe(frame) else { return };
             let heap = keyframe.heap;
             let items = heap.segments.len() + heap.chunks.len() + heap.binned.len() + heap.direct.len();
-            assert!(items <= raw.len(), "each item takes bytes");
+            // What FORMAT.md promises of unpacked bytes.
+            assert!(items <= (4 << 20).max(128 * payload.len()), "each item takes bytes");
+            assert_eq!(heap.chunks.len(), frame.head.count as usize);
         }
     }
 }
