@@ -1,12 +1,13 @@
 //! Makes a process stand still for a bounded, measured time. The stops end with us, however we end.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::time::{Duration, Instant};
 
 use nix::sys::ptrace;
 use nix::unistd::Pid;
-use rustix::process::{WaitOptions, waitpid};
+use rustix::process::{WaitOptions, WaitStatus, waitpid};
 
 use crate::sys;
 use crate::target::{Memory, Target};
@@ -15,6 +16,7 @@ use crate::target::{Memory, Target};
 const PATIENCE: Duration = Duration::from_millis(200);
 /// `__WALL` of `<linux/wait.h>`: threads of any kind.
 const WALL: u32 = 0x4000_0000;
+const WAIT: WaitOptions = WaitOptions::NOHANG.union(WaitOptions::from_bits_retain(WALL));
 
 /// Why a process cannot be stopped.
 #[derive(Debug, thiserror::Error)]
@@ -38,18 +40,51 @@ pub enum FreezeError {
     },
 }
 
+thread_local! {
+    /// Threads that were asked to stop and had not when we gave up: nobody but their tracer, which is this thread of
+    /// ours, can let them go once they do.
+    static LATE: RefCell<BTreeSet<i32>> = const { RefCell::new(BTreeSet::new()) };
+}
+
+/// Lets go what has stopped since a [`Frozen::stop`] gave up on it. To be called often: until then it stands still.
+/// Returns a thread that has not stopped yet, if there is one.
+pub fn release_late() -> Option<Pid> {
+    LATE.with_borrow_mut(|late| {
+        late.retain(|&tid| match waitpid(rustix::process::Pid::from_raw(tid), WAIT) {
+            Ok(Some((_, status))) if status.stopped() => {
+                // As in `Drop`.
+                let _ = sys::detach(tid, stop_signal(status));
+                false
+            }
+            Ok(None) => true,
+            // It has ended.
+            Ok(Some(_)) | Err(_) => false,
+        });
+        late.first().map(|&tid| Pid::from_raw(tid))
+    })
+}
+
+/// The signal on its way to a thread that has stopped, to be handed on when it is let go; 0 if none. A stop with an event
+/// number is our interrupt or a job-control stop.
+fn stop_signal(status: WaitStatus) -> i32 {
+    if status.as_raw() >> 16 == 0 { status.stopping_signal().unwrap_or(0) } else { 0 }
+}
+
 /// A process all of whose threads stand still, until dropped.
 #[derive(Debug)]
 pub struct Frozen {
     target: Target,
-    /// Each thread, and the signal that was being delivered to it when it stopped, 0 if none.
-    threads: BTreeMap<i32, i32>,
+    /// Each thread, and once it has stopped the signal that was being delivered to it, 0 if none.
+    threads: BTreeMap<i32, Option<i32>>,
     since: Instant,
 }
 
 impl Frozen {
     /// Stops every thread, those started meanwhile included.
     pub fn stop(pid: Pid) -> Result<Frozen, FreezeError> {
+        if let Some(tid) = release_late() {
+            return Err(FreezeError::Stuck { tid });
+        }
         let target = Target::open(pid).map_err(|_| FreezeError::Ended)?;
         let mut frozen = Frozen { target, threads: BTreeMap::new(), since: Instant::now() };
         loop {
@@ -70,7 +105,7 @@ impl Frozen {
 
     fn interrupt(&mut self, tid: Pid) -> Result<(), FreezeError> {
         let interrupted = ptrace::seize(tid, ptrace::Options::empty()).and_then(|()| {
-            self.threads.insert(tid.as_raw(), 0);
+            self.threads.insert(tid.as_raw(), None);
             ptrace::interrupt(tid)
         });
         match interrupted {
@@ -89,15 +124,11 @@ impl Frozen {
     /// Waits until the thread has stopped, for whatever reason, or ended.
     fn wait(&mut self, tid: Pid) -> Result<(), FreezeError> {
         let Some(signal) = self.threads.get_mut(&tid.as_raw()) else { return Ok(()) };
-        let options = WaitOptions::NOHANG | WaitOptions::from_bits_retain(WALL);
         let mut nap = Duration::from_micros(5);
         loop {
-            match waitpid(rustix::process::Pid::from_raw(tid.as_raw()), options) {
+            match waitpid(rustix::process::Pid::from_raw(tid.as_raw()), WAIT) {
                 Ok(Some((_, status))) if status.stopped() => {
-                    // A stop with an event number is our interrupt or a job-control stop; one without is a signal
-                    // on its way to the thread, to be handed on when it is let go.
-                    let event = status.as_raw() >> 16;
-                    *signal = if event == 0 { status.stopping_signal().unwrap_or(0) } else { 0 };
+                    *signal = Some(stop_signal(status));
                     return Ok(());
                 }
                 Ok(Some(_)) | Err(_) => {
@@ -131,8 +162,14 @@ impl Frozen {
 impl Drop for Frozen {
     fn drop(&mut self) {
         for (&tid, &signal) in &self.threads {
-            // Fails only for a thread that was killed meanwhile, which needs no letting go.
-            let _ = sys::detach(tid, signal);
+            if let Some(signal) = signal {
+                // Fails only for a thread that was killed meanwhile, which needs no letting go.
+                let _ = sys::detach(tid, signal);
+            } else {
+                // The kernel lets go only what has stopped.
+                LATE.with_borrow_mut(|late| late.insert(tid));
+            }
         }
+        release_late();
     }
 }

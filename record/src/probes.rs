@@ -111,6 +111,11 @@ impl ThreadProbes {
         self.ring.position()
     }
 
+    /// Whether every hit of the thread was handed out.
+    pub fn is_drained(&self) -> bool {
+        self.ring.is_drained()
+    }
+
     /// Hands out what is in the ring, up to a position taken before or to the end. Returns the bytes read.
     pub fn drain(&mut self, until: Option<u64>, mut each: impl FnMut(Item)) -> usize {
         let events = &self.events;

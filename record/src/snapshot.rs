@@ -1,6 +1,6 @@
 //! Copies the heaps of a frozen process, and turns the copy into keyframes once the process runs again.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 
 use shared::Addr;
@@ -84,6 +84,8 @@ pub struct Snapshot {
     pub gone: Vec<u32>,
     /// Their segments.
     pub memory: Copy,
+    /// The VM of a mapping that was seen being made, by its first byte.
+    pub mapped_by: BTreeMap<Addr, u32>,
     direct: Vec<Direct>,
 }
 
@@ -160,39 +162,48 @@ impl Snapshot {
 
     /// Walks every VM's copy. The process need not stand still any more.
     pub fn heaps(&self) -> Vec<(u32, Result<Heap, WalkError>)> {
-        let owners = self.owners();
         let heap = |vm: &VmPlace| {
             let mut heap = walk::walk(vm.mstate, &reader(&self.memory))?;
             (heap.gc_total, heap.gc_threshold) =
                 vm.global.gc_counters(&self.memory).ok_or(WalkError::Unreadable(vm.global.addr))?;
-            heap.direct =
-                self.direct.iter().zip(&owners).filter(|(_, owner)| **owner == vm.number).map(|(d, _)| *d).collect();
             Ok(heap)
         };
-        self.vms.iter().map(|(vm, _)| (vm.number, heap(vm))).collect()
+        let mut heaps: Vec<_> = self.vms.iter().map(|(vm, _)| (vm.number, heap(vm))).collect();
+        let owners = self.owners(&heaps);
+        for (number, heap) in &mut heaps {
+            if let Ok(heap) = heap {
+                let own = self.direct.iter().zip(&owners).filter(|(_, owner)| *owner == number);
+                heap.direct = own.map(|(direct, _)| *direct).collect();
+            }
+        }
+        heaps
     }
 
-    /// The VM each direct block belongs to: the one that refers to it, where there is a choice.
-    fn owners(&self) -> Vec<u32> {
+    /// The VM each direct block belongs to, where there is a choice: the one that was seen mapping it, or else one that
+    /// refers to it.
+    fn owners(&self, heaps: &[(u32, Result<Heap, WalkError>)]) -> Vec<u32> {
         let first = self.vms.first().map_or(0, |(vm, _)| vm.number);
         if self.vms.len() < 2 || self.direct.is_empty() {
             return vec![first; self.direct.len()];
         }
+        let walked = self.vms.iter().zip(heaps).filter_map(|((vm, _), (_, heap))| Some((vm, heap.as_ref().ok()?)));
         let referred: Vec<(u32, HashSet<Addr>)> =
-            self.vms.iter().map(|(vm, _)| (vm.number, self.references(vm))).collect();
+            walked.map(|(vm, heap)| (vm.number, self.references(vm, heap))).collect();
         let owner = |direct: &Direct| {
             let block = direct.base + HEADER;
-            referred.iter().find(|(_, blocks)| blocks.contains(&block)).map_or(first, |(number, _)| *number)
+            let refers = || referred.iter().find(|(_, blocks)| blocks.contains(&block)).map(|(number, _)| *number);
+            self.mapped_by.get(&direct.base).copied().or_else(refers).unwrap_or(first)
         };
         self.direct.iter().map(owner).collect()
     }
 
-    /// The direct blocks that a VM's segments hold a pointer to. Objects refer to their blocks by plain pointers or
-    /// tagged ones (GC64 keeps 47 bits), non-GC64 builds by 32-bit words.
-    fn references(&self, vm: &VmPlace) -> HashSet<Addr> {
+    /// The direct blocks that a VM's chunks in use hold a pointer to; in free ones old pointers of others may stand.
+    /// Objects refer to their blocks by plain pointers or tagged ones (GC64 keeps 47 bits), non-GC64 builds by 32-bit
+    /// words.
+    fn references(&self, vm: &VmPlace, heap: &Heap) -> HashSet<Addr> {
         let blocks: HashSet<Addr> = self.direct.iter().map(|direct| direct.base + HEADER).collect();
-        let segments = walk::segments(vm.mstate, &reader(&self.memory)).unwrap_or_default();
-        let pieces = segments.iter().filter_map(|segment| self.memory.slice(segment.base, segment.size as usize));
+        let used = heap.chunks.iter().filter(|chunk| chunk.used);
+        let pieces = used.filter_map(|chunk| self.memory.slice(chunk.addr, chunk.size as usize));
         let mut found = HashSet::new();
         for piece in pieces {
             let words = piece.chunks_exact(8).map(|word| word.try_into().map_or(0, u64::from_le_bytes));

@@ -47,6 +47,8 @@ pub struct Streams<W> {
     strangers: BTreeMap<Addr, u64>,
     /// The VM each thread called last: its mapping calls belong to it.
     last: Vec<Option<usize>>,
+    /// The VM that made each mapping, by its first byte.
+    mapped_by: BTreeMap<Addr, u32>,
     /// What must be done.
     pub wanted: Wanted,
     /// Hits dropped by the kernel.
@@ -67,6 +69,7 @@ impl<W: Write> Streams<W> {
             vms: Vec::new(),
             strangers: BTreeMap::new(),
             last: Vec::new(),
+            mapped_by: BTreeMap::new(),
             wanted: Wanted::default(),
             lost: 0,
             early: 0,
@@ -93,6 +96,11 @@ impl<W: Write> Streams<W> {
     /// Whether a VM's stream goes on.
     pub fn is_open(&self, number: u32) -> bool {
         self.vms.iter().any(|vm| vm.number == number && !vm.closed)
+    }
+
+    /// The VM that made each mapping there is, by its first byte, as far as that was seen.
+    pub fn mapped_by(&self) -> BTreeMap<Addr, u32> {
+        self.mapped_by.clone()
     }
 
     /// Time in the trace of a `CLOCK_MONOTONIC` reading.
@@ -153,8 +161,19 @@ impl<W: Write> Streams<W> {
         };
         let time = self.time(hit.time);
         let map = MapCall { time, op, addr: registers.di, len: registers.si, new_len, result: registers.ax };
-        if let Some(vm) = self.last.get(thread).copied().flatten() {
-            self.writer.map(self.vms[vm].number, &map)?;
+        let vm = self.last.get(thread).copied().flatten().map(|vm| self.vms[vm].number);
+        if let Some(vm) = vm {
+            self.writer.map(vm, &map)?;
+        }
+        if let Some(result) = map.ok() {
+            if op != MapOp::Map {
+                self.mapped_by.remove(&map.addr);
+            }
+            if op != MapOp::Unmap {
+                // Nobody's if it is none of a VM we know.
+                self.mapped_by.remove(&result);
+                self.mapped_by.extend(vm.map(|vm| (result, vm)));
+            }
         }
         if op == MapOp::Unmap && map.ok().is_some() {
             let unmapped = map.addr..map.addr.saturating_add(map.len);

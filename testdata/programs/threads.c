@@ -2,12 +2,16 @@
  *
  *   threads work N ROUNDS   every VM lives from before `ready` until after `done`
  *   threads born N ROUNDS   each thread closes its VM and starts a new one, three times between `ready` and `done`
+ *   threads stuck           one VM; behind `ready` it hangs in the kernel twice, where no debugger can stop it
  *   threads custom          one VM on an allocator that is not LuaJIT's: `ready`, then it waits for the end of stdin
  */
+#define _GNU_SOURCE
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "lauxlib.h"
 #include "lualib.h"
@@ -98,8 +102,34 @@ static void *custom(void *data, void *block, size_t osize, size_t nsize) {
     return NULL;
 }
 
+/* Until a child of vfork() ends its parent stands still and only dying wakes it. */
+static void hang(void) {
+    pid_t child = vfork();
+    if (child == 0) {
+        usleep(700000);
+        _exit(0);
+    }
+    waitpid(child, NULL, 0);
+}
+
+static int stuck(void) {
+    lua_State *L = birth(1);
+    double sum = 0;
+    puts("ready");
+    wait_line();
+    for (int i = 0; i < 2; i++) {
+        hang();
+        sum += run(L, 1, 70);
+    }
+    printf("done sum=%.0f\n", sum);
+    wait_end();
+    lua_close(L);
+    return 0;
+}
+
 int main(int argc, char **argv) {
     setvbuf(stdout, NULL, _IOLBF, 0);
+    if (argc == 2 && !strcmp(argv[1], "stuck")) return stuck();
     if (argc == 2 && !strcmp(argv[1], "custom")) {
         lua_State *L = lua_newstate(custom, NULL);
         if (!L) return 1;

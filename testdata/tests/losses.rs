@@ -1,11 +1,12 @@
 //! When things go wrong on the way: calls are lost, or the recorder is killed.
 
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use testdata::{
-    Interpreter, LIMIT, Program, Recorder, changed_text, cpu_ticks, info, may_record, signal, skip, stats,
+    Interpreter, LIMIT, Program, Recorder, THREADS, changed_text, cpu_ticks, info, may_record, signal, skip, stats,
     status_field, verdict,
 };
 
@@ -190,5 +191,29 @@ fn a_recording_that_ends_well_leaves_nothing_behind() -> Result<()> {
         assert_eq!(status_field(program.pid(), "TracerPid")?, "0");
         assert!(program.finish()?.success());
     }
+    Ok(())
+}
+
+#[test]
+fn a_target_that_cannot_be_stopped_goes_on_when_it_can() -> Result<()> {
+    if !may("a_target_that_cannot_be_stopped_goes_on_when_it_can") {
+        return Ok(());
+    }
+    let folder = tempfile::tempdir()?;
+    let trace = folder.path().join("trace.ljt");
+    let mut program = Program::start(Command::new(THREADS).arg("stuck"))?;
+    program.wait_ready()?;
+    let recorder = attach(&program, &trace, &["--keyframe-every", "50ms"])?;
+    program.go()?;
+    // It hangs in the kernel when it is asked to stop, which is given up, and stops only later, which must not last.
+    program.wait_done()?;
+    let (code, said) = recorder.stop()?;
+    assert_eq!(status_field(program.pid(), "TracerPid")?, "0");
+    assert!(program.finish()?.success());
+    assert_eq!(code, 2, "keyframes are missing: {said}");
+    assert!(said.contains("did not stop"), "{said}");
+    let (_, document) = verdict(&trace)?;
+    assert_eq!(document["judgement"], "verified", "{document:#}");
+    assert!(document["verdict"]["calls_replayed"].as_u64() > Some(10_000), "{document:#}");
     Ok(())
 }

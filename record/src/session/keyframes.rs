@@ -44,8 +44,9 @@ impl<W: Write> Session<W> {
         snapshot::prepare(&self.target, &self.open_vms(), &mut self.arena);
         let mut pause = Pause::default();
         let start = self.now();
-        let (snapshot, held_hits) = loop {
+        let (mut snapshot, held_hits) = loop {
             let stopping = Instant::now();
+            let was_held = held.is_some();
             let frozen = match held.take().map_or_else(|| Frozen::stop(self.target.pid), Ok) {
                 Ok(frozen) => frozen,
                 Err(FreezeError::Ended) => return Ok(false),
@@ -61,7 +62,15 @@ impl<W: Write> Session<W> {
             pause.stops += 1;
             let positions = frozen.positions().into_iter();
             let places: Vec<_> = positions.map(|(tid, ip, top)| (tid, self.door.place(ip, top))).collect();
-            if places.iter().all(|(_, place)| *place != Place::Inside) {
+            let passed_on = |tid| self.threads.iter().any(|(_, thread)| thread.tid == tid && thread.is_drained());
+            let in_order = |(tid, place): &(Pid, Place)| match place {
+                Place::Outside => true,
+                // In a stop that began before the probes were opened, the thread came through the door unseen. A thread
+                // that lost its processor at the door may have had its hit passed on since.
+                Place::AtDoor => !was_held && !passed_on(*tid),
+                Place::Inside => false,
+            };
+            if places.iter().all(in_order) {
                 let snapshot = self.snapshot_frozen()?;
                 // What is in the rings now happened before; what comes later, behind.
                 let marks: Vec<u64> = self.threads.iter().map(|(_, thread)| thread.position()).collect();
@@ -88,6 +97,7 @@ impl<W: Write> Session<W> {
             self.streams.close_vm(*number);
         }
         self.streams.wanted.keyframe = false;
+        snapshot.mapped_by = self.streams.mapped_by();
         pause.copied_bytes = snapshot.memory.len();
         self.heap_bytes = snapshot.vms.iter().map(|(vm, bytes)| (vm.number, *bytes)).collect();
         let time = (start, self.now());
@@ -121,7 +131,10 @@ impl<W: Write> Session<W> {
         let Some(walk) = self.walk.take() else { return Ok(()) };
         let Ok((heaps, arena)) = walk.heaps.join() else { bail!("the heap walk failed; this is a defect of ljscope") };
         self.arena = arena;
-        for (number, heap) in heaps {
+        // What came in since the stop waits in the backlog. A VM that is closed all the same was closed before it, and
+        // where it was may be another one by now.
+        let open = heaps.into_iter().filter(|(number, _)| self.streams.is_open(*number)).collect::<Vec<_>>();
+        for (number, heap) in open {
             match heap {
                 Ok(heap) => self.streams.writer.keyframe(number, walk.time, &Keyframe { heap, pause: walk.pause })?,
                 Err(error) => {

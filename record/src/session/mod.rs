@@ -17,6 +17,7 @@ use shared::trace::meta::{Cost, Probe, Trailer};
 use shared::trace::writer::Writer;
 
 use crate::door::Door;
+use crate::freeze;
 use crate::probes::{self, Item, Plan, ThreadProbes};
 use crate::stream::Streams;
 use crate::target::Target;
@@ -192,6 +193,7 @@ impl<W: Write> Session<W> {
         self.safe_until = u64::MAX;
         self.drain()?;
         self.finish_walk()?;
+        freeze::release_late();
         probes::close(self.threads.drain(..).flat_map(|(_, thread)| thread.into_events()).collect());
         self.cost.elapsed_ns = self.started.elapsed().as_nanos() as u64;
         self.cost.recorder_cpu_ns = cpu_ns();

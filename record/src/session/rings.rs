@@ -10,12 +10,15 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use shared::trace::meta::Gap;
 
 use super::{Entry, Session, monotonic_ns};
+use crate::freeze;
 use crate::probes::{Item, Role, ThreadProbes};
 
 /// How much may pile up while a heap is walked: 48 bytes an item, so 96 MB.
 const MAX_BACKLOG: usize = 2 << 20;
 /// How often the rings are looked at when they do not fill.
 const TICK: Duration = Duration::from_millis(100);
+/// The same while a thread may stop late and must be let go then.
+const LATE_TICK: Duration = Duration::from_millis(1);
 
 impl<W: Write> Session<W> {
     /// Empties the rings and passes on what is due.
@@ -106,7 +109,8 @@ impl<W: Write> Session<W> {
 
     /// Sleeps until a ring fills, the target ends or a tick is over. Returns the threads that have ended.
     pub(super) fn wait(&self, process: Option<&OwnedFd>) -> Result<Vec<usize>> {
-        let timeout = Timespec { tv_sec: 0, tv_nsec: TICK.as_nanos() as i64 };
+        let tick = if freeze::release_late().is_some() { LATE_TICK } else { TICK };
+        let timeout = Timespec { tv_sec: 0, tv_nsec: i64::from(tick.subsec_nanos()) };
         let rings = self.threads.iter().map(|(_, thread)| PollFd::from_borrowed_fd(thread.fd(), PollFlags::IN));
         let mut fds: Vec<PollFd<'_>> = rings.chain(process.map(|fd| PollFd::new(fd, PollFlags::IN))).collect();
         match poll(&mut fds, Some(&timeout)) {

@@ -67,6 +67,11 @@ impl Ring {
         self.head().load(Ordering::Acquire)
     }
 
+    /// Whether nothing is there that was not handed out.
+    pub fn is_drained(&self) -> bool {
+        self.tail().load(Ordering::Relaxed) == self.position()
+    }
+
     /// Hands every whole record up to `until` (a [`Ring::position`]; `None` for all there are) to `each`, header
     /// included, and gives the room back to the kernel. Returns the bytes read.
     pub fn drain(&mut self, until: Option<u64>, mut each: impl FnMut(&[u8])) -> usize {
