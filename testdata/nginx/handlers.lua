@@ -47,19 +47,28 @@ function handlers.hello()
 end
 
 -- Several hundred calls of the allocator a request: a document built, encoded, sent and dropped.
-function handlers.json()
-  local serial = ngx.shared.counters:incr("json", 1, 0)
+local function serve(serial, pick)
   local document = { serial = serial, path = ngx.var.uri, items = {} }
   for i = 1, 20 do
     document.items[i] = {
       id = serial * 100 + i,
       name = "item " .. serial .. "." .. i,
-      tags = { "tag" .. random(50), "a \"quoted\" tag" },
-      price = random(10000) / 100,
+      tags = { "tag" .. pick(50), "a \"quoted\" tag" },
+      price = pick(10000) / 100,
     }
   end
   ngx.header.content_type = "application/json"
   ngx.print(table.concat(encode(document, {})))
+end
+
+-- Each document differs from the one before.
+function handlers.json()
+  serve(ngx.shared.counters:incr("json", 1, 0), random)
+end
+
+-- The same document for every request, as a page that is asked for often.
+function handlers.same()
+  serve(7, function(n) return n end)
 end
 
 -- A heap that lives: least recently used pages go when the cache is full, in an order of their own.

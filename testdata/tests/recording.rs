@@ -93,7 +93,7 @@ fn nginx_under_load() -> Result<()> {
         ["--keyframe-every".as_ref(), "1s".as_ref(), "-o".as_ref(), trace.as_os_str(), "-p".as_ref(), pid.as_ref()];
     let mut recorder = Recorder::start(arguments)?;
     recorder.wait_recording()?;
-    for path in ["/json", "/cache", "/big", "/gc", "/hello"] {
+    for path in ["/json", "/same", "/cache", "/big", "/gc", "/hello"] {
         let load = nginx.load(path, Duration::from_millis(800), 4);
         assert!(load.requests > 0 && load.errors == 0, "{path}: {load:?}");
     }
