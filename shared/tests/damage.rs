@@ -29,6 +29,8 @@ fn decode(trace: &Trace<Bytes<'_>>, frame: &Frame) -> Result<(), TraceError> {
         Kind::Gap => trace.gap(frame).map(drop),
         Kind::Vm => trace.vm(frame).map(drop),
         Kind::Process => trace.process(frame).map(drop),
+        Kind::Missed => trace.missed(frame).map(drop),
+        Kind::Breakdown => trace.breakdown(frame).map(drop),
         Kind::Header | Kind::Trailer | Kind::Unknown(_) => trace.payload(frame).map(drop),
     }
 }

@@ -13,8 +13,9 @@ use std::process::Command;
 
 use serde::Serialize;
 use shared::call::Event;
+use shared::trace::breakdown::{Amount, Arena, Breakdown, Class, Glibc, Memory, Slice, Slot, VmPages, Zone};
 use shared::trace::frame::Kind;
-use shared::trace::meta::{Cost, Gap, Header, IndexEntry, Probe, Process, Trailer, Vm};
+use shared::trace::meta::{Cost, Gap, Header, IndexEntry, Missed, Probe, Process, Trailer, Vm, Window};
 use shared::trace::reader::{End, Trace};
 
 fn here(path: &str) -> PathBuf {
@@ -58,6 +59,18 @@ fn the_tables_tell_of_every_field() {
     told::<Vm>(&document, "### vm");
     told::<Probe>(&document, "`probe` has");
     told::<Gap>(&document, "### gap");
+    told::<Window>(&document, "`window` has");
+    told::<Missed>(&document, "### missed");
+    told::<Breakdown>(&document, "### breakdown");
+    told::<Memory>(&document, "`total` has");
+    told::<Slice>(&document, "each of the `slices` has");
+    told::<Glibc>(&document, "`glibc` has");
+    told::<Arena>(&document, "each of the `arenas` has");
+    told::<Amount>(&document, "an amount has");
+    told::<Class>(&document, "each class has");
+    told::<Zone>(&document, "each of the `zones` has");
+    told::<Slot>(&document, "each of the `slots` has");
+    told::<VmPages>(&document, "each of the `vms` has");
     told::<Trailer>(&document, "### trailer");
     told::<Cost>(&document, "`cost` has");
     told::<IndexEntry>(&document, "## Trailer, index, footer");

@@ -80,3 +80,22 @@ pub struct Heap {
     /// The directly mapped blocks, ascending by address.
     pub direct: Vec<Direct>,
 }
+
+impl Heap {
+    /// Moves the heap as a whole: `by` is added to every address, modulo 2^64. A multiple of [`layout::GRANULARITY`]
+    /// leaves all that the allocator will ever do the same, but for that shift.
+    pub fn shift(&mut self, by: u64) {
+        let move_one = |addr: &mut Addr| *addr = addr.wrapping_add(by);
+        move_one(&mut self.mstate);
+        move_one(&mut self.top);
+        // 0 stands for none.
+        Some(&mut self.dv).filter(|dv| **dv != 0).into_iter().for_each(move_one);
+        for segment in &mut self.segments {
+            move_one(&mut segment.base);
+            move_one(&mut segment.record);
+        }
+        self.chunks.iter_mut().for_each(|chunk| move_one(&mut chunk.addr));
+        self.binned.iter_mut().for_each(move_one);
+        self.direct.iter_mut().for_each(|direct| move_one(&mut direct.base));
+    }
+}

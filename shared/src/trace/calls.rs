@@ -159,6 +159,12 @@ impl Encoder {
         self.map_count += 1;
     }
 
+    /// The block, with what its frame's head says; the encoder is empty afterwards.
+    pub fn seal(&mut self) -> Sealed {
+        let (calls, maps, time) = (self.calls() as u32, self.map_count as u32, self.time());
+        Sealed { calls, maps, time, payload: self.finish() }
+    }
+
     /// The payload; the encoder is empty afterwards.
     pub fn finish(&mut self) -> Vec<u8> {
         self.close_tick();
@@ -171,6 +177,19 @@ impl Encoder {
         *self = Encoder { columns: std::mem::take(&mut self.columns), ..Encoder::default() };
         out
     }
+}
+
+/// An encoded block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sealed {
+    /// Calls in it.
+    pub calls: u32,
+    /// Mapping calls in it.
+    pub maps: u32,
+    /// Its first and its last moment.
+    pub time: (Nanos, Nanos),
+    /// The payload of its frame.
+    pub payload: Vec<u8>,
 }
 
 /// A decoded block.

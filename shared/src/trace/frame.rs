@@ -36,9 +36,18 @@ pub enum Kind {
     Gap,
     /// [`super::meta::Trailer`]; last frame of a complete trace.
     Trailer,
+    /// [`super::meta::Missed`]; may be skipped.
+    Missed,
+    /// [`super::breakdown::Breakdown`]; may be skipped.
+    Breakdown,
     /// A kind that may be skipped.
     Unknown(u16),
 }
+
+/// The number of [`Kind::Missed`].
+const MISSED: u16 = 0x8001;
+/// The number of [`Kind::Breakdown`].
+const BREAKDOWN: u16 = 0x8002;
 
 impl Kind {
     const KNOWN: [Kind; 7] =
@@ -48,6 +57,8 @@ impl Kind {
     pub fn code(self) -> u16 {
         match self {
             Kind::Unknown(code) => code,
+            Kind::Missed => MISSED,
+            Kind::Breakdown => BREAKDOWN,
             known => 1 + Kind::KNOWN.iter().position(|&k| k == known).unwrap_or_default() as u16,
         }
     }
@@ -56,6 +67,8 @@ impl Kind {
     pub fn from_code(code: u16) -> Option<Kind> {
         match code {
             1..=7 => Some(Kind::KNOWN[usize::from(code) - 1]),
+            MISSED => Some(Kind::Missed),
+            BREAKDOWN => Some(Kind::Breakdown),
             0x8000.. => Some(Kind::Unknown(code)),
             _ => None,
         }
@@ -71,6 +84,8 @@ impl Kind {
             Kind::Keyframe => "keyframe",
             Kind::Gap => "gap",
             Kind::Trailer => "trailer",
+            Kind::Missed => "missed",
+            Kind::Breakdown => "breakdown",
             Kind::Unknown(_) => "unknown",
         }
     }

@@ -25,13 +25,19 @@ pub struct Header {
     pub kernel: String,
     /// The host's architecture.
     pub arch: String,
-    /// How it was recorded: `snapshot` or `full`.
+    /// How it was recorded: `snapshot`, `sample` or `full`.
     pub mode: String,
+    /// The same in all parts of one recording, and in no other; empty if it has one part only.
+    pub recording: String,
+    /// Which part of it this is, from 1; 0 if it has one part only.
+    pub part: u64,
+    /// Whether names were left out and addresses shifted, each VM's by a distance of its own.
+    pub anonymized: bool,
     /// The recorder's options that shaped the trace, by name.
     pub options: std::collections::BTreeMap<String, String>,
 }
 
-/// A recorded process.
+/// A recorded process. A later frame with the same `pid` and `started_ticks` replaces an earlier one.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Process {
@@ -45,6 +51,20 @@ pub struct Process {
     pub exe: String,
     /// The executable's build id, in hex; empty if it has none.
     pub build_id: String,
+    /// Its parent's id.
+    pub parent: u32,
+    /// When it was started, in clock ticks since boot, as `/proc/PID/stat` has it: tells two users of a pid apart.
+    pub started_ticks: u64,
+    /// Its id in its own PID namespace, if that is another one; else 0.
+    pub inner_pid: u32,
+    /// Why its part of the recording ended; empty as long as it has not.
+    pub ended: String,
+    /// Processor time that it had used when its part of the recording started, since its own start.
+    pub cpu_start_ns: u64,
+    /// The same at the end of its part.
+    pub cpu_end_ns: u64,
+    /// What the recording cost it, up to that end.
+    pub cost: Cost,
 }
 
 /// A Lua VM; the frame's `vm` is its number. A later frame for the same number replaces an earlier one.
@@ -96,6 +116,45 @@ pub struct Gap {
     pub reason: String,
     /// How many hits the kernel says it dropped, over all VMs of the process.
     pub lost: u64,
+    /// The window that ends here as planned: then nothing was lost, and mapping calls of the allocator follow all the
+    /// same up to the next keyframe.
+    pub window: Option<Window>,
+}
+
+/// A stretch of time in which all calls of a VM were recorded, in mode `sample`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Window {
+    /// When it was opened: behind its keyframe, if it has one.
+    pub start: Nanos,
+    /// When it was closed.
+    pub end: Nanos,
+    /// Calls of this VM in it.
+    pub calls: u64,
+    /// Hits of all probes of the process in it.
+    pub hits: u64,
+    /// Whether it starts at a keyframe, so that it can be replayed.
+    pub keyframe: bool,
+    /// Processor time that the process used in it, what the hits took included.
+    pub cpu_ns: u64,
+    /// Processor time that the process had used when the window was opened, since its own start.
+    pub cpu_start_ns: u64,
+    /// Calls are missing in it: hits were lost.
+    pub lossy: bool,
+}
+
+/// A keyframe that was to be taken and was not.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Missed {
+    /// The process.
+    pub pid: u32,
+    /// Why.
+    pub reason: String,
+    /// How long the process stood still in vain.
+    pub stopped_ns: u64,
+    /// How often.
+    pub stops: u64,
 }
 
 /// Last frame: the recording ended well.
@@ -136,8 +195,16 @@ pub struct Cost {
     pub paused_ns: u64,
     /// The longest.
     pub longest_pause_ns: u64,
-    /// What one hit costs the target, calibrated on a child of the recorder; 0 if not calibrated.
+    /// What one hit costs the target: calibrated on a child of the recorder, or measured by its own frees in a row; 0 if
+    /// neither.
     pub hit_ns: u64,
+    /// How far those measurements lie apart.
+    pub hit_spread_ns: u64,
+    /// Hits of all probes.
+    pub hits: u64,
+    /// The most that hits, with what they do to the work around them, and pauses took of any 60 seconds, in millionths;
+    /// of the whole recording, if it is shorter.
+    pub worst_minute_ppm: u64,
 }
 
 /// Where a frame stands and what its head says.

@@ -3,11 +3,13 @@
 //! A file is a [`frame`] after another. [`calls`] and [`keyframe`] are the two binary payloads, each encoder beside
 //! its decoder; [`meta`] holds the JSON ones. [`writer`] and [`reader`] put them in order.
 
+pub mod breakdown;
 pub mod calls;
 pub mod frame;
 pub mod keyframe;
 pub mod meta;
 mod pack;
+pub mod parts;
 pub mod reader;
 mod varint;
 pub mod writer;

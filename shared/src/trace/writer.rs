@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::io::Write;
 
 use super::TraceError;
-use super::calls::Encoder;
+use super::breakdown::Breakdown;
+use super::calls::{Encoder, Sealed};
 use super::frame::{self, Head, Kind};
 use super::keyframe::Keyframe;
-use super::meta::{self, Gap, Header, IndexEntry, Process, Trailer, Vm};
+use super::meta::{self, Gap, Header, IndexEntry, Missed, Process, Trailer, Vm};
 use crate::Nanos;
 use crate::call::{Call, MapCall};
 
@@ -70,7 +71,6 @@ impl<W: Write> Writer<W> {
     pub fn call(&mut self, vm: u32, call: &Call) -> Result<(), TraceError> {
         let open = self.open.entry(vm).or_default();
         open.push_call(call);
-        self.calls += 1;
         if open.is_full() { self.flush_vm(vm) } else { Ok(()) }
     }
 
@@ -78,7 +78,6 @@ impl<W: Write> Writer<W> {
     pub fn map(&mut self, vm: u32, map: &MapCall) -> Result<(), TraceError> {
         let open = self.open.entry(vm).or_default();
         open.push_map(map);
-        self.maps += 1;
         if open.is_full() { self.flush_vm(vm) } else { Ok(()) }
     }
 
@@ -94,11 +93,27 @@ impl<W: Write> Writer<W> {
         self.frame(Kind::Gap, vm, 0, time, &meta::encode(gap))
     }
 
+    /// Appends a keyframe that should have been and is not.
+    pub fn missed(&mut self, time: (Nanos, Nanos), missed: &Missed) -> Result<(), TraceError> {
+        self.frame(Kind::Missed, 0, 0, time, &meta::encode(missed))
+    }
+
+    /// Appends where a process's memory went, as looked at from `time.0` to `time.1`.
+    pub fn breakdown(&mut self, time: (Nanos, Nanos), breakdown: &Breakdown) -> Result<(), TraceError> {
+        self.frame(Kind::Breakdown, 0, breakdown.slices.len() as u32, time, &meta::encode(breakdown))
+    }
+
+    /// Appends a block that was made elsewhere: all of a VM's calls then are.
+    pub fn block(&mut self, vm: u32, block: &Sealed) -> Result<(), TraceError> {
+        self.calls += u64::from(block.calls);
+        self.maps += u64::from(block.maps);
+        self.frame(Kind::Calls, vm, block.calls, block.time, &block.payload)
+    }
+
     fn flush_vm(&mut self, vm: u32) -> Result<(), TraceError> {
         let Some(open) = self.open.get_mut(&vm).filter(|open| !open.is_empty()) else { return Ok(()) };
-        let (count, time) = (open.calls() as u32, open.time());
-        let payload = open.finish();
-        self.frame(Kind::Calls, vm, count, time, &payload)
+        let block = open.seal();
+        self.block(vm, &block)
     }
 
     /// Writes out the open blocks, so that what was pushed so far can be read whatever happens next.
@@ -114,7 +129,7 @@ impl<W: Write> Writer<W> {
         self.offset
     }
 
-    /// Calls pushed so far.
+    /// Calls written so far.
     pub fn calls(&self) -> u64 {
         self.calls
     }
