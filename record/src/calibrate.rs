@@ -5,11 +5,11 @@ use std::hint::black_box;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use nix::unistd::Pid;
 
+use crate::clock::own_cpu_ns;
 use crate::door::{Module, uprobe_pmu};
 use crate::site;
 use crate::sys::{PerfEvent, ProbeSpec, Ring};
@@ -17,12 +17,17 @@ use crate::target::Target;
 
 /// The hidden argument that makes us the child.
 pub const CHILD_ARGUMENT: &str = "__calibrate";
-/// Calls a round: 20 ms at a microsecond each.
+/// Calls a round, if the ring is as large as wished: 20 ms at a microsecond each.
 const CALLS: u32 = 20_000;
+/// A hit's record in the ring.
+const RECORD: usize = 72;
 /// Rounds with and without the probe; other load can only slow one down.
 const ROUNDS: u32 = 5;
-/// Data pages of a ring that holds a round's records of 72 bytes.
+/// Twice what machines seen take.
+const GUESS: (u64, u64) = (4000, 4000);
+/// Data pages of a ring that holds a round's records; fewer, and shorter rounds, where no more memory may be locked.
 const RING_PAGES: usize = 512;
+const PAGE: usize = 4096;
 
 /// Decides by its last argument first, as `lj_alloc_f` does, so that it begins like it.
 #[inline(never)]
@@ -36,15 +41,16 @@ extern "C" fn door_like(state: u64, ptr: u64, osize: u64, nsize: u64) -> u64 {
     }
 }
 
-/// The child: for every line read, a round of calls, answered with its nanoseconds.
+/// The child: for every number read, a round of so many calls, answered with the nanoseconds of processor
+/// time it took. (By the clock on the wall a busy machine would make hits look dear.)
 pub fn child() -> Result<()> {
     for line in std::io::stdin().lock().lines() {
-        line?;
-        let start = Instant::now();
-        for n in 0..CALLS {
+        let calls: u32 = line?.parse()?;
+        let start = own_cpu_ns();
+        for n in 0..calls {
             black_box(door_like(black_box(1), black_box(u64::from(n & 1)), 3, black_box(u64::from(n & 2))));
         }
-        println!("{}", start.elapsed().as_nanos());
+        println!("{}", own_cpu_ns() - start);
     }
     Ok(())
 }
@@ -68,17 +74,18 @@ impl Helper {
         Ok(Helper { child, stdin, stdout: BufReader::new(stdout) })
     }
 
-    /// The fastest of some rounds, in nanoseconds; `after` runs behind each.
-    fn rounds(&mut self, mut after: impl FnMut()) -> Result<u64> {
-        let mut best = u64::MAX;
+    /// Some rounds of so many calls, in nanoseconds, ascending; `after` runs behind each.
+    fn rounds(&mut self, calls: u32, mut after: impl FnMut()) -> Result<Vec<u64>> {
+        let mut all = Vec::new();
         for _ in 0..ROUNDS {
-            self.stdin.write_all(b"go\n")?;
+            writeln!(self.stdin, "{calls}")?;
             let mut line = String::new();
             self.stdout.read_line(&mut line)?;
-            best = best.min(line.trim().parse()?);
+            all.push(line.trim().parse()?);
             after();
         }
-        Ok(best)
+        all.sort_unstable();
+        Ok(all)
     }
 }
 
@@ -89,12 +96,27 @@ impl Drop for Helper {
     }
 }
 
-/// Nanoseconds that a hit adds to a call, at an instruction that the kernel emulates or not.
-pub fn hit_cost_ns(emulated: bool) -> Result<u64> {
+/// The cost of a hit at an instruction that the kernel emulates, and how far the measurements lie apart. Where it cannot
+/// be measured, which is said, a high guess.
+pub fn hit_cost_ns_or_guess() -> (u64, u64) {
+    hit_cost_ns(true).unwrap_or_else(|error| {
+        let cause = error.downcast_ref::<std::io::Error>();
+        // Where we may not probe our own child, we may not probe the target either, and that is said then.
+        if cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::PermissionDenied) {
+            return GUESS;
+        }
+        crate::say!("record: the cost of a hit could not be measured, {GUESS:?} ns is assumed: {error:#}");
+        GUESS
+    })
+}
+
+/// Nanoseconds that a hit adds to a call, at an instruction that the kernel emulates or not: the middle of the rounds,
+/// and how far they lie apart.
+pub fn hit_cost_ns(emulated: bool) -> Result<(u64, u64)> {
     let mut helper = Helper::start()?;
     let target = Target::open(Pid::from_raw(helper.child.id() as i32))?;
     // A first answer: the child runs our program by now.
-    let bare = helper.rounds(|| {})?;
+    let bare = helper.rounds(CALLS, || {})?;
     let addr = door_like as *const () as usize as u64;
     let own = Target::open(Pid::this())?;
     let mappings = own.mappings()?;
@@ -112,14 +134,30 @@ pub fn hit_cost_ns(emulated: bool) -> Result<u64> {
         offset: module.image.offset_of(probe.addr).context("our own code is not in our file")?,
         watermark: Some(u32::MAX),
         follow_tasks: false,
+        callers: false,
     };
     let event = PerfEvent::open(&spec, target.pid.as_raw())?;
-    let mut ring = Ring::map(&event, RING_PAGES)?;
+    let (mut ring, pages) = largest_ring(&event)?;
+    let calls = CALLS.min((pages * PAGE / RECORD) as u32);
     event.enable()?;
-    let probed = helper.rounds(|| {
+    let probed = helper.rounds(calls, || {
         ring.drain(None, |_| {});
     })?;
     let hits = event.counts()?.hits;
-    ensure!(hits == u64::from(CALLS * ROUNDS), "{hits} hits for {} calls", CALLS * ROUNDS);
-    Ok(probed.saturating_sub(bare) / u64::from(CALLS))
+    ensure!(hits == u64::from(calls * ROUNDS), "{hits} hits for {} calls", calls * ROUNDS);
+    let bare = bare[0] * u64::from(calls) / u64::from(CALLS);
+    let per_call = |round: u64| round.saturating_sub(bare) / u64::from(calls);
+    let (least, middle, most) = (probed[0], probed[probed.len() / 2], probed[probed.len() - 1]);
+    Ok((per_call(middle), per_call(most) - per_call(least)))
+}
+
+/// The largest ring that we may have, and its data pages.
+fn largest_ring(event: &PerfEvent) -> Result<(Ring, usize)> {
+    let mut pages = RING_PAGES;
+    loop {
+        match Ring::map(event, pages) {
+            Err(error) if error.kind() == std::io::ErrorKind::QuotaExceeded && pages > 1 => pages /= 2,
+            mapped => return Ok((mapped?, pages)),
+        }
+    }
 }

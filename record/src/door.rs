@@ -10,8 +10,9 @@ use shared::Addr;
 use shared::trace::meta::Probe;
 
 use crate::image::Image;
+use crate::privilege;
 use crate::site::{self, MapSyscall};
-use crate::target::{Mapping, Target};
+use crate::target::{Mapping, Memory, Target};
 
 /// A file mapped by the target.
 #[derive(Debug)]
@@ -31,7 +32,7 @@ impl Module {
     pub fn load(target: &Target, mapping: &Mapping) -> Result<Module> {
         let name = mapping.file.clone().context("code outside of any file")?;
         let path = openable(target, mapping, &name);
-        let bytes = fs::read(&path).with_context(|| format!("cannot read {}", name.display()))?;
+        let bytes = fs::read(&path).map_err(|error| privilege::explain_file(&name, &path, &error))?;
         let image = Image::parse(bytes).with_context(|| name.display().to_string())?;
         let addr = image.addr_of(mapping.offset).context("a mapping that is no segment of its file")?;
         Ok(Module { image, name, path, bias: mapping.start.wrapping_sub(addr) })
@@ -47,18 +48,47 @@ impl Module {
     }
 }
 
-/// The path through the target's root if it still leads to the mapped file, else the mapping's own link, which works
-/// for replaced and deleted files too but needs CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE.
+/// A path that still leads to the mapped file: through the target's root, as it is named (a target may have changed its
+/// root since), or the target's link to its program. Else the mapping's own link, which works for replaced and deleted
+/// files too but is for few, see [`crate::privilege`].
 fn openable(target: &Target, mapping: &Mapping, name: &Path) -> PathBuf {
-    use std::os::unix::fs::MetadataExt;
-    let through_root = PathBuf::from(format!("/proc/{}/root{}", target.pid, name.display()));
-    let same = |meta: fs::Metadata| {
-        let device = meta.dev();
-        let (major, minor) = (rustix::fs::major(device) as i32, rustix::fs::minor(device) as i32);
-        mapping.inode == ((major, minor), meta.ino())
-    };
-    if fs::metadata(&through_root).is_ok_and(same) { through_root } else { target.openable(mapping) }
+    let pid = target.pid;
+    let root = PathBuf::from(format!("/proc/{pid}/root"));
+    // Mappings are named from the root of the mount namespace on, and so is what this link says after a `chroot`.
+    let inner = fs::read_link(&root).ok().and_then(|link| name.strip_prefix(link).ok()).unwrap_or(name);
+    let through_root = root.join(inner.strip_prefix("/").unwrap_or(inner));
+    let paths = [through_root, name.to_owned(), PathBuf::from(format!("/proc/{pid}/exe"))];
+    let link = target.openable(mapping);
+    let has_inode = |path: &&PathBuf| fs::metadata(path).is_ok_and(|meta| same_inode(mapping, &meta));
+    if let Some(path) = paths.iter().find(has_inode) {
+        return path.clone();
+    }
+    if fs::metadata(&link).is_ok() {
+        return link;
+    }
+    // On overlayfs and btrfs, `stat` and the list of mappings disagree about the device.
+    paths.iter().find(|path| holds(path, target, mapping)).cloned().unwrap_or(link)
 }
+
+fn same_inode(mapping: &Mapping, meta: &fs::Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let device = meta.dev();
+    let (major, minor) = (rustix::fs::major(device) as i32, rustix::fs::minor(device) as i32);
+    mapping.inode == ((major, minor), meta.ino())
+}
+
+/// Whether a file has the bytes that the target has mapped, breakpoints aside.
+fn holds(path: &Path, target: &Target, mapping: &Mapping) -> bool {
+    let Ok(bytes) = fs::read(path) else { return false };
+    let Some(kept) = usize::try_from(mapping.offset).ok().and_then(|offset| bytes.get(offset..)) else { return false };
+    let kept = &kept[..kept.len().min((mapping.end - mapping.start) as usize)];
+    let mut real = vec![0; kept.len()];
+    let same = |(real, kept): (&u8, &u8)| real == kept || *real == BREAKPOINT;
+    !kept.is_empty() && target.read(mapping.start, &mut real).is_ok() && real.iter().zip(kept).all(same)
+}
+
+/// `int3`, which any probe puts in place of an instruction's first byte.
+const BREAKPOINT: u8 = 0xcc;
 
 /// Everything to be probed for one `lj_alloc_f`.
 #[derive(Debug)]
@@ -77,6 +107,8 @@ pub struct Door {
     behind_probe: Vec<Addr>,
     /// Where a thread stands that is about to hit the probe.
     before_probe: Range<Addr>,
+    /// The allocator's own code.
+    allocator: Vec<Range<Addr>>,
     /// Code that runs only inside the allocator, or that it shares with other callers of mmap, munmap and mremap.
     inside: Vec<Range<Addr>>,
 }
@@ -112,13 +144,19 @@ impl Door {
         let probe = site::choose(module.image.code(addr), addr)
             .with_context(|| format!("no code at {addr:#x} of {}", module.name.display()))?;
         let confirmed = module.image.functions("lj_alloc_f").next().map(|function| function.addr == addr);
-        let mut inside: Vec<_> =
+        let allocator: Vec<_> =
             site::reachable(&module.image, addr).iter().map(|range| module.in_memory(range)).collect();
+        let mut inside = allocator.clone();
         let map_sites = map_sites(target, mappings, &module, &mut inside)?;
         let behind_probe = site::behind(module.image.code(probe.addr), probe.addr);
         let behind_probe = behind_probe.into_iter().map(|addr| addr.wrapping_add(module.bias)).collect();
         let before_probe = module.in_memory(&(addr..probe.addr + 1));
-        Ok(Door { module, addr, probe, confirmed, map_sites, behind_probe, before_probe, inside })
+        Ok(Door { module, addr, probe, confirmed, map_sites, behind_probe, before_probe, allocator, inside })
+    }
+
+    /// The allocator's own code, in memory.
+    pub fn allocator(&self) -> &[Range<Addr>] {
+        &self.allocator
     }
 
     /// Where in the file the probe goes.
@@ -197,4 +235,36 @@ fn may_be_libc(mapping: &Mapping) -> bool {
 pub fn uprobe_pmu() -> io::Result<u32> {
     let text = fs::read_to_string("/sys/bus/event_source/devices/uprobe/type")?;
     text.trim().parse().map_err(io::Error::other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::unistd::Pid;
+
+    #[test]
+    fn a_file_is_known_by_what_is_mapped_of_it() {
+        let own = Target::open(Pid::this()).unwrap();
+        let here = a_file_is_known_by_what_is_mapped_of_it as *const () as usize as u64;
+        let mappings = own.mappings().unwrap();
+        let mapping = mappings.iter().find(|mapping| mapping.contains(here)).unwrap();
+        let program = std::env::current_exe().unwrap();
+        assert!(holds(&program, &own, mapping));
+        assert!(!holds(Path::new("/proc/self/maps"), &own, mapping));
+        assert!(!holds(Path::new("/nonexistent"), &own, mapping));
+        // One byte off, as another build may be.
+        let folder = std::env::temp_dir().join(format!("ljscope-door-{}", Pid::this()));
+        fs::create_dir_all(&folder).unwrap();
+        let mut bytes = fs::read(&program).unwrap();
+        bytes[mapping.offset as usize + 1] ^= 1;
+        let changed = folder.join("changed");
+        fs::write(&changed, &bytes).unwrap();
+        let is_held = holds(&changed, &own, mapping);
+        fs::remove_dir_all(&folder).unwrap();
+        assert!(!is_held);
+        // Other numbers than `stat` has, as on overlayfs.
+        let elsewhere = Mapping { inode: ((0, 99), 1), ..mapping.clone() };
+        let path = openable(&own, &elsewhere, &program);
+        assert_eq!(fs::read(path).unwrap().len(), bytes.len());
+    }
 }

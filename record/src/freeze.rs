@@ -12,8 +12,6 @@ use rustix::process::{WaitOptions, WaitStatus, waitpid};
 use crate::sys;
 use crate::target::{Memory, Target};
 
-/// How long to wait for all threads to stop before letting them go again.
-const PATIENCE: Duration = Duration::from_millis(200);
 /// `__WALL` of `<linux/wait.h>`: threads of any kind.
 const WALL: u32 = 0x4000_0000;
 const WAIT: WaitOptions = WaitOptions::NOHANG.union(WaitOptions::from_bits_retain(WALL));
@@ -33,10 +31,12 @@ pub enum FreezeError {
         error: io::Error,
     },
     /// A thread did not stop in time: it hangs in the kernel.
-    #[error("thread {tid} did not stop within {PATIENCE:?}")]
+    #[error("thread {tid} did not stop within {patience:?}")]
     Stuck {
         /// The thread.
         tid: Pid,
+        /// How long was waited for it.
+        patience: Duration,
     },
 }
 
@@ -77,16 +77,17 @@ pub struct Frozen {
     /// Each thread, and once it has stopped the signal that was being delivered to it, 0 if none.
     threads: BTreeMap<i32, Option<i32>>,
     since: Instant,
+    patience: Duration,
 }
 
 impl Frozen {
-    /// Stops every thread, those started meanwhile included.
-    pub fn stop(pid: Pid) -> Result<Frozen, FreezeError> {
+    /// Stops every thread, those started meanwhile included; lets all go again if that takes longer than `patience`.
+    pub fn stop(pid: Pid, patience: Duration) -> Result<Frozen, FreezeError> {
         if let Some(tid) = release_late() {
-            return Err(FreezeError::Stuck { tid });
+            return Err(FreezeError::Stuck { tid, patience });
         }
         let target = Target::open(pid).map_err(|_| FreezeError::Ended)?;
-        let mut frozen = Frozen { target, threads: BTreeMap::new(), since: Instant::now() };
+        let mut frozen = Frozen { target, threads: BTreeMap::new(), since: Instant::now(), patience };
         loop {
             let listed = frozen.target.threads().map_err(|_| FreezeError::Ended)?;
             let fresh: Vec<Pid> =
@@ -135,7 +136,9 @@ impl Frozen {
                     self.threads.remove(&tid.as_raw());
                     return Ok(());
                 }
-                Ok(None) if self.since.elapsed() > PATIENCE => return Err(FreezeError::Stuck { tid }),
+                Ok(None) if self.since.elapsed() > self.patience => {
+                    return Err(FreezeError::Stuck { tid, patience: self.patience });
+                }
                 Ok(None) => {
                     std::thread::sleep(nap);
                     nap = (nap * 2).min(Duration::from_millis(1));
@@ -144,11 +147,18 @@ impl Frozen {
         }
     }
 
-    /// Each thread, its instruction pointer, and the word on top of its stack.
-    pub fn positions(&self) -> Vec<(Pid, u64, u64)> {
+    /// Each thread, its instruction pointer, and the word on top of its stack. None if a thread does not tell: it was
+    /// killed in the stop, and where it stood is not known.
+    pub fn positions(&self) -> Option<Vec<(Pid, u64, u64)>> {
         let threads = self.threads.keys().map(|&tid| Pid::from_raw(tid));
-        let registers = threads.filter_map(|tid| Some((tid, ptrace::getregs(tid).ok()?)));
-        registers.map(|(tid, regs)| (tid, regs.rip, self.target.word(regs.rsp).unwrap_or(0))).collect()
+        let registers = threads.map(|tid| Some((tid, ptrace::getregs(tid).ok()?)));
+        registers.map(|one| one.map(|(tid, regs)| (tid, regs.rip, self.target.word(regs.rsp).unwrap_or(0)))).collect()
+    }
+
+    /// Each thread and its stack pointer.
+    pub fn stack_pointers(&self) -> Vec<(Pid, u64)> {
+        let threads = self.threads.keys().map(|&tid| Pid::from_raw(tid));
+        threads.filter_map(|tid| Some((tid, ptrace::getregs(tid).ok()?.rsp))).collect()
     }
 
     /// Lets the process go on; returns how long it stood still.
@@ -162,11 +172,10 @@ impl Frozen {
 impl Drop for Frozen {
     fn drop(&mut self) {
         for (&tid, &signal) in &self.threads {
-            if let Some(signal) = signal {
-                // Fails only for a thread that was killed meanwhile, which needs no letting go.
-                let _ = sys::detach(tid, signal);
-            } else {
-                // The kernel lets go only what has stopped.
+            // The kernel lets go only what has stopped. One that had may have been killed since, which needs no letting go,
+            // or another thread may have taken its number by exec, with our wish to stop still upon it.
+            let is_free = signal.is_some_and(|signal| sys::detach(tid, signal).is_ok());
+            if !is_free {
                 LATE.with_borrow_mut(|late| late.insert(tid));
             }
         }

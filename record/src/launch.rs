@@ -2,20 +2,22 @@
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use nix::unistd::Pid;
 
+use crate::control::Control;
 use crate::freeze::Frozen;
 use crate::locate;
 use crate::target::Target;
 
 /// A program of ours. It is not ended with us: it is the user's.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Launched {
-    child: Child,
+    pid: Pid,
+    child: Arc<Mutex<Child>>,
 }
 
 /// What came first.
@@ -33,6 +35,8 @@ pub enum Birth {
 const EAGER: Duration = Duration::from_micros(300);
 /// How often to look after a while.
 const PATIENT: Duration = Duration::from_millis(10);
+/// How long a program may take to stop once its VM was seen.
+const PATIENCE: Duration = Duration::from_millis(200);
 /// That while.
 const WHILE: Duration = Duration::from_secs(2);
 
@@ -50,30 +54,30 @@ impl Launched {
 
     fn spawn(command: &mut Command, stdout: Stdio, name: &str) -> Result<Launched> {
         let child = command.stdout(stdout).spawn().with_context(|| format!("cannot start {name}"))?;
-        Ok(Launched { child })
+        Ok(Launched { pid: Pid::from_raw(child.id() as i32), child: Arc::new(Mutex::new(child)) })
     }
 
     /// Its process id.
     pub fn pid(&self) -> Pid {
-        Pid::from_raw(self.child.id() as i32)
+        self.pid
     }
 
     /// Waits for a VM in the program or a descendant of it, and stops that process at once, so that little of what it
     /// does is missed.
-    pub fn wait_for_vm(&mut self, stop: &AtomicBool) -> Result<Birth> {
+    pub fn wait_for_vm(&self, control: &Control) -> Result<Birth> {
         let since = Instant::now();
         let root = Target::open(self.pid()).context("the program ended at once")?;
         loop {
             if let Some(status) = self.status()? {
                 return Ok(Birth::Ended(status));
             }
-            if stop.load(Ordering::Relaxed) {
+            if control.stopped().is_some() {
                 return Ok(Birth::Asked);
             }
             let pids = std::iter::once(root.pid).chain(root.descendants());
             for pid in pids.filter(|&pid| has_vm(pid)) {
                 // It may have ended or gone on to another program since.
-                if let Ok(frozen) = Frozen::stop(pid)
+                if let Ok(frozen) = Frozen::stop(pid, PATIENCE)
                     && has_vm(pid)
                 {
                     return Ok(Birth::Vm(pid, frozen));
@@ -84,8 +88,8 @@ impl Launched {
     }
 
     /// `exit N` or `signal N` once it has ended.
-    pub fn status(&mut self) -> Result<Option<String>> {
-        match self.child.try_wait() {
+    pub fn status(&self) -> Result<Option<String>> {
+        match self.child.lock().unwrap_or_else(PoisonError::into_inner).try_wait() {
             Ok(status) => Ok(status.map(describe)),
             // It ended while we had it stopped, and that wait took its status.
             Err(error) if error.raw_os_error() == Some(nix::libc::ECHILD) => Ok(Some("unknown".into())),
@@ -94,7 +98,7 @@ impl Launched {
     }
 
     /// Waits for its end, but no longer than `patience`.
-    pub fn wait(&mut self, patience: Duration) -> Result<Option<String>> {
+    pub fn wait(&self, patience: Duration) -> Result<Option<String>> {
         let since = Instant::now();
         loop {
             match self.status()? {

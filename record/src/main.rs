@@ -4,10 +4,15 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use record::{app, calibrate, cli::Arguments};
+use record::{app, calibrate, cli::Arguments, sys};
 
 fn main() -> ExitCode {
-    if std::env::args().nth(1).as_deref() == Some(calibrate::CHILD_ARGUMENT) {
+    let first = std::env::args().nth(1);
+    if first.as_deref() == Some(sys::UNDERTAKER_ARGUMENT) {
+        sys::undertaker();
+        return ExitCode::SUCCESS;
+    }
+    if first.as_deref() == Some(calibrate::CHILD_ARGUMENT) {
         return if calibrate::child().is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
     let arguments = Arguments::try_parse().unwrap_or_else(|error| {
@@ -16,7 +21,7 @@ fn main() -> ExitCode {
         std::process::exit(i32::from(error.use_stderr()));
     });
     app::run(&arguments).unwrap_or_else(|error| {
-        eprintln!("record: {error:#}");
+        record::say!("record: {error:#}");
         ExitCode::FAILURE
     })
 }

@@ -25,16 +25,16 @@ pub enum Output {
 
 impl Output {
     /// Refuses a file that is there already, before anything is done to the target.
-    pub fn check(&self) -> Result<()> {
-        match self {
-            Output::File { path, force: false } if path.exists() => {
+    pub fn check(&self, first_part: u64) -> Result<()> {
+        match (self, self.path(first_part)) {
+            (Output::File { force: false, .. }, Some(path)) if path.exists() => {
                 bail!("{} exists: choose another name with -o, or overwrite it with --force", path.display())
             }
-            Output::File { path, .. } => {
+            (Output::File { path, .. }, _) => {
                 let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
                 if parent.is_dir() { Ok(()) } else { bail!("{} is no directory: create it first", parent.display()) }
             }
-            Output::Stdout => Ok(()),
+            (Output::Stdout, _) => Ok(()),
         }
     }
 
@@ -47,7 +47,7 @@ impl Output {
             Output::Stdout if io == Some(io::ErrorKind::BrokenPipe) => Ok(ExitCode::SUCCESS),
             Output::Stdout => Err(error),
             Output::File { path, .. } if begun => {
-                eprintln!(
+                crate::say!(
                     "record: {error:#}: the recording ended here; {} is readable up to its last whole block (analyze \
                      says which)",
                     path.display()
@@ -61,11 +61,23 @@ impl Output {
         }
     }
 
-    /// Opens it.
-    pub fn open(&self) -> Result<Sink> {
+    /// The file of a part; part 0 is the only one. `trace.ljt` becomes `trace.001.ljt`.
+    pub fn path(&self, part: u64) -> Option<PathBuf> {
         match self {
-            Output::Stdout => Ok(Sink::Stdout(io::stdout())),
-            Output::File { path, force } => {
+            Output::File { path, .. } if part > 0 => {
+                let extension = path.extension().map_or_else(|| "ljt".into(), |e| e.to_string_lossy().into_owned());
+                Some(path.with_extension(format!("{part:03}.{extension}")))
+            }
+            Output::File { path, .. } => Some(path.clone()),
+            Output::Stdout => None,
+        }
+    }
+
+    /// Opens it, or its file for a part; part 0 is the only one.
+    pub fn open(&self, part: u64) -> Result<Sink> {
+        match (self, self.path(part)) {
+            (Output::Stdout, _) | (_, None) => Ok(Sink::Stdout(io::stdout())),
+            (Output::File { force, .. }, Some(path)) => {
                 let mut options = OpenOptions::new();
                 options.write(true).mode(0o600);
                 if *force {
@@ -73,11 +85,16 @@ impl Output {
                 } else {
                     options.create_new(true)
                 };
-                let file = options.open(path).with_context(|| format!("cannot create {}", path.display()))?;
+                let file = options.open(&path).with_context(|| format!("cannot create {}", path.display()))?;
                 Ok(Sink::File(BufWriter::with_capacity(1 << 16, file)))
             }
         }
     }
+}
+
+/// Whether an error is about reading or writing, such as a full disk.
+pub fn is_io(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| matches!(cause.downcast_ref(), Some(TraceError::Io(_))))
 }
 
 /// The kind of the I/O error behind an error, if there is one.

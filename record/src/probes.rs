@@ -1,41 +1,64 @@
-//! The open probes of a process: on each thread one at the door and one behind each mapping call, into one ring.
+//! The open probes of a process: on each thread one behind each mapping call, all the time, and one at the door while
+//! calls are recorded; all of a thread's into one ring.
 
 use std::ffi::CString;
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use nix::unistd::Pid;
+use shared::Addr;
 
 use crate::door::{Door, uprobe_pmu};
-use crate::hits::{Hit, Record};
+use crate::hits::{self, Hit, Record};
 use crate::site::MapSyscall;
-use crate::sys::{Counts, PerfEvent, ProbeSpec, Ring};
+use crate::sys::{PerfEvent, ProbeSpec, Ring};
 
-/// All rings together take no more than this ...
-const RINGS_TOTAL: usize = 64 << 20;
-/// ... one no more than this (116,000 hits, a tenth of a second at a million a second) ...
-const RING_MAX: usize = 8 << 20;
-/// ... and none less than this.
-const RING_MIN: usize = 256 << 10;
 const PAGE: usize = 4096;
+/// Rings are made smaller down to this, where the kernel allows us no more locked memory (perf_event_mlock_kb).
+const RING_LEAST: usize = 16 << 10;
 
-/// What a hit means.
+/// How large the rings are.
+#[derive(Debug, Clone, Copy)]
+pub struct RingSizes {
+    /// All rings of a process together take no more than this ...
+    pub total: usize,
+    /// ... one no more than this ...
+    pub most: usize,
+    /// ... and none less than this.
+    pub least: usize,
+    /// So many bytes in a ring wake the recorder up.
+    pub watermark: usize,
+}
+
+impl RingSizes {
+    /// For every call: 8 MiB are 116,000 hits, a tenth of a second at a million a second.
+    pub const FULL: RingSizes = RingSizes { total: 64 << 20, most: 8 << 20, least: 256 << 10, watermark: 2 << 20 };
+    /// For windows: they end after some thousand hits, and the recorder must see soon that calls come fast.
+    pub const WINDOWS: RingSizes = RingSizes { total: 32 << 20, most: 2 << 20, least: 128 << 10, watermark: 32 << 10 };
+}
+
+/// Who made a mapping call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// A call at the allocator's door.
-    Door,
-    /// The return of a mapping call.
-    Map(MapSyscall),
+pub enum Caller {
+    /// Nobody of interest, as far as one can tell.
+    Other,
+    /// The allocator, for a VM that could not be told.
+    Allocator,
+    /// The allocator, for the VM with this `malloc_state`.
+    Vm(Addr),
 }
 
 /// What comes out of a thread's ring, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Item {
-    /// A hit.
-    Hit(Role, Hit),
+    /// A call at the allocator's door.
+    Door(Hit),
+    /// The return of a mapping call.
+    Map(MapSyscall, Hit, Caller),
     /// So many hits are missing here.
     Lost(u64),
     /// A thread or process was started.
@@ -45,30 +68,50 @@ pub enum Item {
         /// Itself.
         tid: u32,
     },
+    /// What comes is another program's.
+    Exec,
+}
+
+/// How callers are told: by return addresses into the allocator, and by the addresses of the VMs' states, which it
+/// keeps in registers or on the stack.
+#[derive(Debug, Clone, Default)]
+pub struct Callers {
+    /// The allocator's code.
+    pub code: Vec<Range<Addr>>,
+    /// The states of the VMs that are known.
+    pub mstates: Vec<Addr>,
+}
+
+impl Callers {
+    fn tell(&self, caller: &hits::Caller<'_>) -> Caller {
+        if !caller.words().any(|word| self.code.iter().any(|range| range.contains(&word))) {
+            return Caller::Other;
+        }
+        caller.words().find(|word| self.mstates.contains(word)).map_or(Caller::Allocator, Caller::Vm)
+    }
 }
 
 /// What to open on each thread.
 #[derive(Debug)]
 pub struct Plan {
-    /// The mapping calls first: the first one owns the ring, and outlives the door's probe.
-    specs: Vec<(Role, ProbeSpec)>,
+    maps: Vec<(MapSyscall, ProbeSpec)>,
+    door: ProbeSpec,
+    sizes: RingSizes,
 }
 
 impl Plan {
     /// The probes of a door.
-    pub fn new(door: &Door) -> Result<Plan> {
+    pub fn new(door: &Door, sizes: RingSizes) -> Result<Plan> {
         let pmu = uprobe_pmu().context("the kernel has no uprobe PMU (CONFIG_UPROBE_EVENTS)")?;
-        let spec = |path: &Path, offset| -> Result<ProbeSpec> {
+        let spec = |path: &Path, offset, callers| -> Result<ProbeSpec> {
             let path = CString::new(path.as_os_str().as_bytes())?;
-            Ok(ProbeSpec { pmu, path, offset, watermark: Some(0), follow_tasks: false })
+            Ok(ProbeSpec { pmu, path, offset, watermark: Some(0), follow_tasks: false, callers })
         };
-        let mut specs = Vec::new();
-        for site in &door.map_sites {
-            specs.push((Role::Map(site.syscall), spec(&site.path, site.offset)?));
-        }
-        specs.push((Role::Door, spec(&door.module.path, door.probe_offset()?)?));
-        specs[0].1.follow_tasks = true;
-        Ok(Plan { specs })
+        let maps = door.map_sites.iter().map(|site| Ok((site.syscall, spec(&site.path, site.offset, true)?)));
+        let mut maps = maps.collect::<Result<Vec<_>>>()?;
+        // The first one owns the ring.
+        maps.first_mut().context("no mapping call to probe")?.1.follow_tasks = true;
+        Ok(Plan { maps, door: spec(&door.module.path, door.probe_offset()?, false)?, sizes })
     }
 }
 
@@ -77,33 +120,67 @@ impl Plan {
 pub struct ThreadProbes {
     /// The thread.
     pub tid: Pid,
-    events: Vec<(Role, u64, PerfEvent)>,
+    maps: Vec<(MapSyscall, u64, PerfEvent)>,
+    door: Option<(u64, PerfEvent)>,
+    /// What the kernel dropped at doors that are closed by now.
+    lost_before: u64,
     ring: Ring,
 }
 
 impl ThreadProbes {
-    /// Opens the plan's probes on a thread and starts them. `threads` is how many share the memory for rings.
+    /// Opens the probes of mapping calls on a thread and starts them. `threads` is how many share the memory for rings.
     pub fn open(plan: &Plan, tid: Pid, threads: usize) -> io::Result<ThreadProbes> {
-        let fair = RINGS_TOTAL / threads.max(1);
-        let bytes = fair.clamp(RING_MIN, RING_MAX);
-        let pages = 1 << (bytes / PAGE).ilog2();
-        let mut events: Vec<(Role, u64, PerfEvent)> = Vec::new();
-        let mut ring = None;
-        for (role, spec) in &plan.specs {
-            let spec = ProbeSpec { watermark: Some((pages * PAGE / 4) as u32), ..spec.clone() };
-            let event = PerfEvent::open(&spec, tid.as_raw())?;
-            match events.first() {
-                Some((_, _, owner)) => event.redirect_to(owner)?,
-                None => ring = Some(Ring::map(&event, pages)?),
+        let RingSizes { total, most, least, .. } = plan.sizes;
+        let mut bytes = 1 << (total / threads.max(1)).clamp(least, most).ilog2();
+        loop {
+            match Self::open_sized(plan, tid, bytes) {
+                Err(error) if error.kind() == io::ErrorKind::QuotaExceeded && bytes > RING_LEAST => bytes /= 2,
+                opened => return opened,
             }
-            events.push((*role, event.id()?, event));
+        }
+    }
+
+    fn open_sized(plan: &Plan, tid: Pid, bytes: usize) -> io::Result<ThreadProbes> {
+        let watermark = Some(plan.sizes.watermark.min(bytes / 4) as u32);
+        let mut maps: Vec<(MapSyscall, u64, PerfEvent)> = Vec::new();
+        let mut ring = None;
+        for (syscall, spec) in &plan.maps {
+            let event = PerfEvent::open(&ProbeSpec { watermark, ..spec.clone() }, tid.as_raw())?;
+            match maps.first() {
+                Some((_, _, owner)) => event.redirect_to(owner)?,
+                None => ring = Some(Ring::map(&event, bytes / PAGE)?),
+            }
+            maps.push((*syscall, event.id()?, event));
         }
         let ring = ring.ok_or(io::ErrorKind::InvalidInput)?;
-        // The door last, so that no call is seen without the mapping calls behind it.
-        for (_, _, event) in &events {
+        for (_, _, event) in &maps {
             event.enable()?;
         }
-        Ok(ThreadProbes { tid, events, ring })
+        Ok(ThreadProbes { tid, maps, door: None, lost_before: 0, ring })
+    }
+
+    /// Opens the door's probe and starts it.
+    pub fn open_door(&mut self, plan: &Plan) -> io::Result<()> {
+        if self.door.is_none() {
+            let spec = ProbeSpec { watermark: Some(plan.sizes.watermark as u32), ..plan.door.clone() };
+            let event = PerfEvent::open(&spec, self.tid.as_raw())?;
+            event.redirect_to(&self.maps[0].2)?;
+            event.enable()?;
+            self.door = Some((event.id()?, event));
+        }
+        Ok(())
+    }
+
+    /// Gives the door's probe away, to be closed. Its hits up to then stay in the ring.
+    pub fn take_door(&mut self) -> Option<PerfEvent> {
+        let (_, event) = self.door.as_ref()?;
+        self.lost_before += event.counts().map_or(0, |counts| counts.lost);
+        self.door.take().map(|(_, event)| event)
+    }
+
+    /// Whether the door's probe is open.
+    pub fn has_door(&self) -> bool {
+        self.door.is_some()
     }
 
     /// Up to where the ring is filled now; see [`ThreadProbes::drain`].
@@ -116,34 +193,51 @@ impl ThreadProbes {
         self.ring.is_drained()
     }
 
+    /// Where memory was mapped, by calls whose hits are in the ring and not handed out.
+    pub fn peek_mapped(&mut self) -> Vec<Addr> {
+        let mut mapped = Vec::new();
+        self.ring.peek(|bytes| {
+            if let Record::Called(hit, _) = Record::parse(bytes) {
+                mapped.push(hit.registers.ax);
+            }
+        });
+        mapped
+    }
+
     /// Hands out what is in the ring, up to a position taken before or to the end. Returns the bytes read.
-    pub fn drain(&mut self, until: Option<u64>, mut each: impl FnMut(Item)) -> usize {
-        let events = &self.events;
+    ///
+    /// A hit whose event is no longer known is one of the door that was closed since: nothing else is closed before its
+    /// ring.
+    pub fn drain(&mut self, until: Option<u64>, callers: &Callers, mut each: impl FnMut(Item)) -> usize {
+        let maps = &self.maps;
         self.ring.drain(until, |bytes| match Record::parse(bytes) {
-            Record::Hit(hit) => match events.iter().rev().find(|(_, id, _)| *id == hit.id) {
-                Some((role, _, _)) => each(Item::Hit(*role, hit)),
+            Record::Hit(hit) => each(Item::Door(hit)),
+            Record::Called(hit, caller) => match maps.iter().find(|(_, id, _)| *id == hit.id) {
+                Some((syscall, _, _)) => each(Item::Map(*syscall, hit, callers.tell(&caller))),
                 None => each(Item::Lost(1)),
             },
             Record::Lost(lost) => each(Item::Lost(lost)),
             Record::Fork { pid, tid } => each(Item::Fork { pid, tid }),
+            Record::Exec => each(Item::Exec),
             Record::Other => {}
         })
     }
 
     /// Hits the kernel dropped so far, on all probes of the thread.
-    pub fn counts(&self) -> Counts {
-        let all = self.events.iter().filter_map(|(_, _, event)| event.counts().ok());
-        all.fold(Counts::default(), |sum, one| Counts { hits: sum.hits + one.hits, lost: sum.lost + one.lost })
+    pub fn lost(&self) -> u64 {
+        let maps = self.maps.iter().map(|(_, _, event)| event);
+        let open = maps.chain(self.door.as_ref().map(|(_, event)| event));
+        self.lost_before + open.filter_map(|event| event.counts().ok()).map(|counts| counts.lost).sum::<u64>()
     }
 
     /// What to poll.
     pub fn fd(&self) -> BorrowedFd<'_> {
-        self.events[0].2.as_fd()
+        self.maps[0].2.as_fd()
     }
 
-    /// Unmaps the ring and leaves the probes, still open.
+    /// Unmaps the ring and leaves the probes, still open; the door's first.
     pub fn into_events(self) -> Vec<PerfEvent> {
-        self.events.into_iter().map(|(_, _, event)| event).collect()
+        self.door.into_iter().map(|(_, event)| event).chain(self.maps.into_iter().map(|(_, _, event)| event)).collect()
     }
 }
 

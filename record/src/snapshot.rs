@@ -1,7 +1,11 @@
 //! Copies the heaps of a frozen process, and turns the copy into keyframes once the process runs again.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io;
+use std::ops::Range;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use shared::Addr;
 use shared::heap::layout::{HEADER, INUSE, IS_DIRECT, PAGE};
@@ -10,6 +14,13 @@ use shared::heap::{Direct, Heap, Segment};
 
 use crate::locate::global::Global;
 use crate::target::{Mapping, Memory, Target};
+
+/// Each thread copies so much at a time and then looks at the clock: half a millisecond's worth.
+const PIECE: usize = 1 << 20;
+/// Less is copied by one thread: starting more takes longer.
+const SMALL: usize = 8 << 20;
+/// More threads do not copy faster: memory is the limit.
+const MAX_COPIERS: usize = 4;
 
 /// One VM to copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,18 +45,57 @@ pub struct Copy {
 }
 
 impl Copy {
-    /// Copies one segment.
-    fn add(&mut self, target: &Target, segment: &Segment) -> io::Result<()> {
-        let (start, size) = (self.used, segment.size as usize);
-        let end = start.checked_add(size).ok_or(io::ErrorKind::OutOfMemory)?;
-        if self.arena.len() < end {
-            self.arena.resize(end, 0);
+    /// Copies ranges of a process's memory, into `arena` if it is large enough, until the deadline. Tells whether all were
+    /// copied.
+    pub fn of(target: &Target, ranges: &[Range<Addr>], arena: Vec<u8>, deadline: Instant) -> (Copy, bool) {
+        let mut copy = Copy { arena, ..Copy::default() };
+        let copied = copy.fill(target, ranges, deadline);
+        (copy, copied.into_iter().all(|copied| copied))
+    }
+
+    /// The arena, for the next copy.
+    pub fn into_arena(self) -> Vec<u8> {
+        self.arena
+    }
+
+    /// Copies ranges, which do not overlap, in several threads if that pays, until the deadline. Tells of each whether it
+    /// was copied.
+    fn fill(&mut self, target: &Target, ranges: &[Range<Addr>], deadline: Instant) -> Vec<bool> {
+        let mut sorted: Vec<(usize, &Range<Addr>)> = ranges.iter().enumerate().collect();
+        sorted.sort_by_key(|(_, range)| range.start);
+        let sizes = sorted.iter().map(|(_, range)| (range.end - range.start) as usize);
+        self.used = sizes.fold(0, usize::saturating_add);
+        if self.arena.len() < self.used {
+            self.arena.resize(self.used, 0);
         }
-        target.read(segment.base, &mut self.arena[start..end])?;
-        self.used = end;
-        let at = self.pieces.partition_point(|piece| piece.0 < segment.base);
-        self.pieces.insert(at, (segment.base, start, size));
-        Ok(())
+        let (mut rest, mut jobs, mut start) = (&mut self.arena[..self.used], Vec::new(), 0);
+        for (number, range) in sorted {
+            let size = (range.end - range.start) as usize;
+            self.pieces.push((range.start, start, size));
+            start += size;
+            let (own, others) = std::mem::take(&mut rest).split_at_mut(size);
+            rest = others;
+            let pieces = own.chunks_mut(PIECE).enumerate();
+            jobs.extend(pieces.map(|(at, bytes)| (number, range.start + (at * PIECE) as u64, bytes)));
+        }
+        let failed: Vec<AtomicBool> = ranges.iter().map(|_| AtomicBool::new(false)).collect();
+        let jobs = Mutex::new(jobs.into_iter());
+        let work = || {
+            loop {
+                let job = jobs.lock().ok().and_then(|mut jobs| jobs.next());
+                let Some((number, addr, bytes)) = job else { return };
+                if Instant::now() >= deadline || target.read(addr, bytes).is_err() {
+                    failed[number].store(true, Ordering::Relaxed);
+                }
+            }
+        };
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_COPIERS);
+        if self.used < SMALL || threads < 2 {
+            work();
+        } else {
+            std::thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(work))));
+        }
+        failed.into_iter().map(|failed| !failed.into_inner()).collect()
     }
 
     /// Bytes copied.
@@ -84,38 +134,60 @@ pub struct Snapshot {
     pub gone: Vec<u32>,
     /// Their segments.
     pub memory: Copy,
-    /// The VM of a mapping that was seen being made, by its first byte.
-    pub mapped_by: BTreeMap<Addr, u32>,
+    /// Who a mapping that was seen being made was made for (`msp`), by its first byte; 0 if that was not seen.
+    pub mapped_for: BTreeMap<Addr, Addr>,
     direct: Vec<Direct>,
+}
+
+/// The copy would have taken longer than the process may stand still.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooSlow;
+
+/// Bytes that the VMs' segments have now. The process may run.
+pub fn heap_bytes(target: &Target, vms: &[VmPlace]) -> u64 {
+    let read = reader(target);
+    let segments = vms.iter().flat_map(|vm| walk::segments(vm.mstate, &read).unwrap_or_default());
+    segments.map(|segment| segment.size).sum()
 }
 
 /// Makes an arena for the copy large enough, while the process still runs: the kernel's page faults would otherwise
 /// double the time it stands still.
-pub fn prepare(target: &Target, vms: &[VmPlace], arena: &mut Vec<u8>) {
-    let read = reader(target);
-    let segments = vms.iter().flat_map(|vm| walk::segments(vm.mstate, &read).unwrap_or_default());
-    let needed: u64 = segments.map(|segment| segment.size).sum();
+pub fn prepare(heap_bytes: u64, arena: &mut Vec<u8>) {
     // It may grow until it stands still.
-    arena.resize(arena.len().max((needed + needed / 8) as usize), 0);
+    arena.resize(arena.len().max((heap_bytes + heap_bytes / 8) as usize), 0);
 }
 
-/// Copies all segments of all VMs into the arena, and finds the direct blocks. The process must stand still.
-pub fn take(target: &Target, vms: &[VmPlace], mappings: &[Mapping], arena: Vec<u8>) -> Snapshot {
+/// Copies all segments of all VMs into the arena, and looks which of the pages in `maybe_direct` are direct blocks. The
+/// process must stand still.
+///
+/// # Errors
+/// The arena, if the deadline came first.
+pub fn take(
+    target: &Target,
+    vms: &[VmPlace],
+    maybe_direct: &BTreeSet<Addr>,
+    arena: Vec<u8>,
+    deadline: Instant,
+) -> Result<Snapshot, (TooSlow, Vec<u8>)> {
     let mut snapshot = Snapshot { memory: Copy { arena, ..Copy::default() }, ..Snapshot::default() };
     let read = reader(target);
-    let mut segments = Vec::new();
-    for vm in vms {
-        let found = walk::segments(vm.mstate, &read).ok();
-        match found.filter(|found| found.iter().all(|segment| snapshot.memory.add(target, segment).is_ok())) {
-            Some(found) => {
-                snapshot.vms.push((*vm, found.iter().map(|segment| segment.size).sum()));
-                segments.extend(found);
-            }
+    let found: Vec<Option<Vec<Segment>>> = vms.iter().map(|vm| walk::segments(vm.mstate, &read).ok()).collect();
+    let segments: Vec<Segment> = found.iter().flatten().flatten().copied().collect();
+    let ranges: Vec<Range<Addr>> = segments.iter().map(|segment| segment.base..segment.end()).collect();
+    let mut copied = snapshot.memory.fill(target, &ranges, deadline).into_iter();
+    for (vm, found) in vms.iter().zip(found) {
+        let bytes = found.and_then(|found| {
+            let whole = copied.by_ref().take(found.len()).fold(true, |all, one| all & one);
+            whole.then(|| found.iter().map(|segment| segment.size).sum())
+        });
+        match bytes {
+            Some(bytes) => snapshot.vms.push((*vm, bytes)),
             None => snapshot.gone.push(vm.number),
         }
     }
-    snapshot.direct = direct_blocks(target, mappings, &segments);
-    snapshot
+    let maybe_direct = maybe_direct.iter().copied().filter(outside(&segments));
+    snapshot.direct = direct_among(target, maybe_direct);
+    if Instant::now() >= deadline { Err((TooSlow, snapshot.into_arena())) } else { Ok(snapshot) }
 }
 
 /// A memory's `read` in the form the walk takes.
@@ -123,32 +195,38 @@ fn reader(memory: &impl Memory) -> impl Fn(Addr, &mut [u8]) -> Result<(), Unread
     |addr, bytes: &mut [u8]| memory.read(addr, bytes).map_err(|_| Unreadable)
 }
 
-/// The direct blocks among the pages that belong to no segment, by their signature.
-fn direct_blocks(target: &Target, mappings: &[Mapping], segments: &[Segment]) -> Vec<Direct> {
-    let mut segments: Vec<&Segment> = segments.iter().collect();
+/// The pages that lie in none of the segments.
+fn outside(segments: &[Segment]) -> impl Fn(&Addr) -> bool {
+    let mut segments = segments.to_vec();
     segments.sort_by_key(|segment| segment.base);
-    let outside = |page: Addr| {
-        let at = segments.partition_point(|segment| segment.base <= page);
-        at == 0 || !segments[at - 1].contains(page)
-    };
-    let pages: Vec<Addr> = mappings
-        .iter()
-        .filter(|mapping| mapping.is_anonymous_data())
-        .flat_map(|mapping| (mapping.start..mapping.end).step_by(PAGE as usize))
-        .filter(|&page| outside(page))
-        .collect();
-    let mut candidates = Vec::new();
+    move |page| {
+        let at = segments.partition_point(|segment| segment.base <= *page);
+        at == 0 || !segments[at - 1].contains(*page)
+    }
+}
+
+/// The pages at which a direct block may start, by their first word, all over the process. Takes a tenth of a second for
+/// each GiB, so it is not for a process that stands still.
+pub fn maybe_direct(target: &Target, mappings: &[Mapping]) -> BTreeSet<Addr> {
+    let mappings = mappings.iter().filter(|mapping| mapping.is_anonymous_data());
+    let pages: Vec<Addr> = mappings.flat_map(|mapping| (mapping.start..mapping.end).step_by(PAGE as usize)).collect();
+    let mut found = BTreeSet::new();
     target.read_many(&pages, HEADER as usize, |page, bytes| {
         if bytes[..8] == IS_DIRECT.to_le_bytes() {
-            candidates.push(page);
+            found.insert(page);
         }
     });
+    found
+}
+
+/// The direct blocks that start at some of these pages, which ascend.
+fn direct_among(target: &Target, pages: impl Iterator<Item = Addr>) -> Vec<Direct> {
     let mut found: Vec<Direct> = Vec::new();
-    for base in candidates {
+    for base in pages.filter(|base| base % PAGE == 0) {
         // What looks like a header inside a block is the block's own payload.
         let in_last = found.last().is_some_and(|last| base < last.base + last.size);
-        if let Some(direct) = walk::direct_block(base, &reader(target)).filter(|_| !in_last) {
-            found.push(direct);
+        if !in_last {
+            found.extend(walk::direct_block(base, &reader(target)));
         }
     }
     found
@@ -157,7 +235,7 @@ fn direct_blocks(target: &Target, mappings: &[Mapping], segments: &[Segment]) ->
 impl Snapshot {
     /// The arena, for the next copy.
     pub fn into_arena(self) -> Vec<u8> {
-        self.memory.arena
+        self.memory.into_arena()
     }
 
     /// Walks every VM's copy. The process need not stand still any more.
@@ -172,27 +250,31 @@ impl Snapshot {
         let owners = self.owners(&heaps);
         for (number, heap) in &mut heaps {
             if let Ok(heap) = heap {
-                let own = self.direct.iter().zip(&owners).filter(|(_, owner)| *owner == number);
+                let own = self.direct.iter().zip(&owners).filter(|(_, owner)| **owner == Some(*number));
                 heap.direct = own.map(|(direct, _)| *direct).collect();
             }
         }
         heaps
     }
 
-    /// The VM each direct block belongs to, where there is a choice: the one that was seen mapping it, or else one that
-    /// refers to it.
-    fn owners(&self, heaps: &[(u32, Result<Heap, WalkError>)]) -> Vec<u32> {
-        let first = self.vms.first().map_or(0, |(vm, _)| vm.number);
-        if self.vms.len() < 2 || self.direct.is_empty() {
-            return vec![first; self.direct.len()];
-        }
+    /// The VM each direct block belongs to: the one for which it was seen being mapped, which may be one that is not
+    /// known yet; or else, where there is a choice, one that refers to it.
+    fn owners(&self, heaps: &[(u32, Result<Heap, WalkError>)]) -> Vec<Option<u32>> {
+        let first = self.vms.first().map(|(vm, _)| vm.number);
         let walked = self.vms.iter().zip(heaps).filter_map(|((vm, _), (_, heap))| Some((vm, heap.as_ref().ok()?)));
-        let referred: Vec<(u32, HashSet<Addr>)> =
-            walked.map(|(vm, heap)| (vm.number, self.references(vm, heap))).collect();
-        let owner = |direct: &Direct| {
-            let block = direct.base + HEADER;
-            let refers = || referred.iter().find(|(_, blocks)| blocks.contains(&block)).map(|(number, _)| *number);
-            self.mapped_by.get(&direct.base).copied().or_else(refers).unwrap_or(first)
+        let seen = |direct: &Direct| self.mapped_for.get(&direct.base).copied().filter(|caller| *caller != 0);
+        let unseen = self.direct.iter().any(|direct| seen(direct).is_none());
+        let referred: Vec<(u32, HashSet<Addr>)> = if unseen && self.vms.len() > 1 {
+            walked.map(|(vm, heap)| (vm.number, self.references(vm, heap))).collect()
+        } else {
+            Vec::new()
+        };
+        let owner = |direct: &Direct| match seen(direct) {
+            Some(caller) => self.vms.iter().find(|(vm, _)| vm.mstate == caller).map(|(vm, _)| vm.number),
+            None => {
+                let block = direct.base + HEADER;
+                referred.iter().find(|(_, blocks)| blocks.contains(&block)).map(|(number, _)| *number).or(first)
+            }
         };
         self.direct.iter().map(owner).collect()
     }

@@ -29,12 +29,15 @@ pub struct Found {
     pub vms: Vec<FoundVm>,
     /// VMs whose `allocf` is not the built-in one.
     pub custom: usize,
+    /// What looked like a VM's allocator, but was in disorder when it was looked at.
+    pub unsettled: usize,
 }
 
-/// Looks through all anonymous memory.
+/// Looks through all anonymous memory that is in RAM.
 pub fn vms(memory: &impl Memory, mappings: &[Mapping]) -> Found {
-    let mut found = Found::default();
-    for mstate in mstate::scan(memory, mappings) {
+    let (mstates, unsettled) = mstate::scan(memory, mappings);
+    let mut found = Found { unsettled, ..Found::default() };
+    for mstate in mstates {
         match global::find(mstate, memory, mappings) {
             Ok(global) => {
                 let (subsystem, build) = lua::Lua::new(memory, &global).label_and_build(&global);

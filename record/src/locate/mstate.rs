@@ -13,21 +13,24 @@ const CHUNK_SIZES: std::ops::RangeInclusive<u64> = 840..=1024;
 /// Chunk header and state up to and including `release_checks`.
 const PROBE_BYTES: usize = layout::HEADER as usize + mstate::SMALLBINS;
 
-/// The `malloc_state`s in the given mappings.
-pub fn scan(memory: &impl Memory, mappings: &[Mapping]) -> Vec<Addr> {
+/// The `malloc_state`s in those pages of the given mappings that are in RAM, and how many looked like ones but were in
+/// disorder: of a process that runs, one may have been caught while the allocator was at work on it.
+pub fn scan(memory: &impl Memory, mappings: &[Mapping]) -> (Vec<Addr>, usize) {
     let pages: Vec<Addr> = mappings
         .iter()
         .filter(|mapping| mapping.is_anonymous_data())
         .flat_map(|mapping| (mapping.start..mapping.end).step_by(PAGE as usize))
         .collect();
     let mut found = Vec::new();
-    memory.read_many(&pages, PROBE_BYTES, |page, bytes| {
+    memory.read_many(&memory.in_ram(pages), PROBE_BYTES, |page, bytes| {
         if is_plausible(bytes) {
             found.push(page + IN_PAGE);
         }
     });
+    let plausible = found.len();
     found.retain(|&mstate| is_consistent(mstate, memory));
-    found
+    let unsettled = plausible - found.len();
+    (found, unsettled)
 }
 
 /// Whether the first bytes of a page look like a chunk that holds a `malloc_state`.

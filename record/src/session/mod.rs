@@ -1,58 +1,65 @@
-//! A recording from attaching to the trailer.
+//! One process being recorded, from attaching to its part's end. Each session has a thread of its own: the kernel lets
+//! only the thread that stopped a process let it go.
 
+mod breakdowns;
 mod keyframes;
 mod rings;
+mod run;
+mod threads;
 mod vms;
+mod windows;
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use nix::unistd::Pid;
 use shared::Nanos;
-use shared::trace::meta::{Cost, Probe, Trailer};
-use shared::trace::writer::Writer;
+use shared::trace::keyframe::Pause;
+use shared::trace::meta::{Cost, Missed, Probe, Process};
 
+use crate::clock::{cpu_ns, monotonic_ns};
+use crate::control::Stopped;
 use crate::door::Door;
-use crate::freeze;
-use crate::probes::{self, Item, Plan, ThreadProbes};
+use crate::governor::{Governor, Limits};
+use crate::probes::{Callers, Item, Plan, RingSizes};
+use crate::progress::Progress;
+use crate::recording::Pen;
 use crate::stream::Streams;
 use crate::target::Target;
+use breakdowns::Breakdowns;
 use keyframes::Walk;
+use threads::Thread;
 use vms::SessionVm;
+use windows::OpenWindow;
 
-/// `CLOCK_MONOTONIC` in nanoseconds: the clock of the trace.
-pub fn monotonic_ns() -> u64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
-}
-
-/// Why [`Session::run`] came back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stopped {
-    /// A signal asked for it.
-    Asked,
-    /// The time was up.
-    Duration,
-    /// The target is no more.
-    TargetEnded,
-    /// One snapshot was all there was to do.
+/// How to record.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Mode {
+    /// One exact heap snapshot, no probe.
     Snapshot,
+    /// Windows within a budget.
+    Sample,
+    /// Every call, with a keyframe every so often.
+    Full {
+        /// The time between two keyframes.
+        keyframe_every: Duration,
+    },
 }
 
-impl Stopped {
-    /// The words in the trace and the summary.
-    pub fn reason(self) -> &'static str {
-        match self {
-            Stopped::Asked => "asked to stop",
-            Stopped::Duration => "the time was up",
-            Stopped::TargetEnded => "the target ended",
-            Stopped::Snapshot => "the snapshot is taken",
-        }
-    }
+/// What a session must know beside its process.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Settings {
+    /// How to record.
+    pub mode: Mode,
+    /// What the user allows.
+    pub limits: Limits,
+    /// What a hit costs the process, and how far the measurements lie apart.
+    pub hit_ns: (u64, u64),
+    /// The time between two looks at where its memory goes.
+    pub breakdown_every: Duration,
 }
 
 /// A thread's number, about when its ring was emptied, and what was in it.
@@ -60,13 +67,18 @@ type Entry = (usize, Nanos, Item);
 
 /// A process being recorded.
 #[derive(Debug)]
-pub struct Session<W> {
+pub struct Session {
     target: Target,
+    about: Process,
     door: Door,
+    settings: Settings,
+    /// None in a snapshot.
     plan: Option<Plan>,
-    /// Each with a number that is never used again.
-    threads: Vec<(usize, ThreadProbes)>,
-    streams: Streams<W>,
+    callers: Callers,
+    threads: Vec<Thread>,
+    /// How often each thread had been given a processor when last asked.
+    runs: BTreeMap<Pid, u64>,
+    streams: Streams,
     vms: Vec<SessionVm>,
     walk: Option<Walk>,
     /// What came in while a walk is under way.
@@ -79,62 +91,68 @@ pub struct Session<W> {
     heap_bytes: BTreeMap<u32, u64>,
     /// Memory for the copy of the heaps, kept from one keyframe to the next.
     arena: Vec<u8>,
-    /// What it cost so far.
-    pub cost: Cost,
-    /// Why keyframes that should have been taken were not.
-    missed_keyframes: Vec<String>,
+    governor: Governor,
+    breakdowns: Breakdowns,
+    window: Option<OpenWindow>,
+    next_keyframe: Instant,
+    /// Hits that the governor was told of.
+    paid_hits: u64,
+    /// The process's processor time when it was last looked at.
+    cpu: Nanos,
+    cost: Cost,
+    progress: Arc<Progress>,
 }
 
-/// The probes of a process, opened before the first byte of the trace is written.
-#[derive(Debug)]
-pub struct Armed {
-    plan: Plan,
-    threads: Vec<ThreadProbes>,
-}
-
-impl Armed {
-    /// Opens the door's probes on every thread of the target.
-    pub fn open(target: &Target, door: &Door) -> Result<Armed> {
-        let plan = Plan::new(door)?;
-        let tids = target.threads().context("the process has ended")?;
-        let open = |tid: &Pid| ThreadProbes::open(&plan, *tid, tids.len()).map_err(|error| (*tid, error));
-        let threads = tids
-            .iter()
-            .map(open)
-            // A thread may end between being listed and being probed.
-            .filter(|opened| !matches!(opened, Err((_, e)) if e.raw_os_error() == Some(nix::libc::ESRCH)))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|(tid, error)| crate::privilege::explain_perf(tid, &error))?;
-        Ok(Armed { plan, threads })
-    }
-}
-
-impl<W: Write> Session<W> {
-    /// A session on a target whose door is known. `armed` is absent in a snapshot.
-    pub fn new(target: Target, door: Door, armed: Option<Armed>, writer: Writer<W>, base: u64) -> Self {
+impl Session {
+    /// A session on a target whose door is known; nothing is done to the target yet.
+    pub fn new(
+        target: Target,
+        about: Process,
+        door: Door,
+        settings: Settings,
+        pen: Pen,
+        progress: Arc<Progress>,
+    ) -> Result<Self> {
         let pid = target.pid.as_raw() as u32;
-        let (plan, threads) = match armed {
-            Some(Armed { plan, threads }) => (Some(plan), threads),
-            None => (None, Vec::new()),
+        let sizes = match settings.mode {
+            Mode::Snapshot => None,
+            Mode::Sample => Some(RingSizes::WINDOWS),
+            Mode::Full { .. } => Some(RingSizes::FULL),
         };
-        Session {
-            streams: Streams::new(writer, base, pid),
+        let limits = match settings.mode {
+            Mode::Sample => settings.limits,
+            _ => Limits { share: 1.0, ..settings.limits },
+        };
+        let now = pen.recording().now();
+        let cpu = cpu_ns(target.pid).unwrap_or_default();
+        Ok(Session {
+            plan: sizes.map(|sizes| Plan::new(&door, sizes)).transpose()?,
+            callers: Callers { code: door.allocator().to_vec(), mstates: Vec::new() },
+            streams: Streams::new(pen, pid),
+            governor: Governor::new(limits, settings.hit_ns.0, now, now ^ u64::from(pid) << 32),
+            breakdowns: Breakdowns::new(settings.breakdown_every),
+            about: Process { cpu_start_ns: cpu, ..about },
             target,
             door,
-            plan,
+            settings,
             vms: Vec::new(),
             walk: None,
             backlog: Vec::new(),
             pending: Vec::new(),
             safe_until: 0,
-            next_key: threads.len(),
-            threads: threads.into_iter().enumerate().collect(),
+            next_key: 0,
+            threads: Vec::new(),
+            runs: BTreeMap::new(),
             started: Instant::now(),
             heap_bytes: BTreeMap::new(),
             arena: Vec::new(),
-            cost: Cost::default(),
-            missed_keyframes: Vec::new(),
-        }
+            window: None,
+            next_keyframe: Instant::now(),
+            paid_hits: 0,
+            cpu,
+            cost: Cost { hit_ns: settings.hit_ns.0, hit_spread_ns: settings.hit_ns.1, ..Cost::default() },
+            progress,
+        })
     }
 
     fn now(&self) -> Nanos {
@@ -151,76 +169,71 @@ impl<W: Write> Session<W> {
         &self.door.probe
     }
 
-    /// Records until asked to stop, the time is up, or the target ends.
-    pub fn run(&mut self, stop: &AtomicBool, until: Option<Instant>, keyframe_every: Duration) -> Result<Stopped> {
-        let pidfd = rustix::process::Pid::from_raw(self.target.pid.as_raw())
-            .and_then(|pid| rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok());
-        let mut next_keyframe = Instant::now() + keyframe_every;
-        loop {
-            let ended = self.wait(pidfd.as_ref())?;
-            self.drain()?;
-            for (_, thread) in self.threads.extract_if(.., |(key, _)| ended.contains(key)) {
-                let events = thread.into_events();
-                std::thread::spawn(|| probes::close(events));
-            }
-            if stop.load(Ordering::Relaxed) {
-                return Ok(Stopped::Asked);
-            }
-            if until.is_some_and(|until| Instant::now() >= until) {
-                return Ok(Stopped::Duration);
-            }
-            if !self.target.is_alive() {
-                self.drain()?;
-                return Ok(Stopped::TargetEnded);
-            }
-            if self.streams.wanted.threads {
-                self.follow_threads()?;
-            }
-            self.name_vms()?;
-            let wanted = self.streams.wanted.keyframe || self.streams.wanted.vms;
-            if wanted && self.walk.is_none() || Instant::now() >= next_keyframe {
-                next_keyframe = Instant::now() + keyframe_every;
-                if !self.keyframe(None)? {
-                    return Ok(Stopped::TargetEnded);
-                }
-            }
-        }
+    /// Whether the process is still there, and still the same program.
+    pub fn is_alive(&self) -> bool {
+        !self.streams.replaced && self.target.is_alive()
     }
 
-    /// Takes what is left in the rings and closes the probes: from here on the target is as it was.
-    pub fn close(&mut self) -> Result<()> {
-        self.drain()?;
-        self.safe_until = u64::MAX;
-        self.drain()?;
-        self.finish_walk()?;
-        freeze::release_late();
-        probes::close(self.threads.drain(..).flat_map(|(_, thread)| thread.into_events()).collect());
-        self.cost.elapsed_ns = self.started.elapsed().as_nanos() as u64;
-        self.cost.recorder_cpu_ns = cpu_ns();
+    /// Why the process is not there any more.
+    fn gone(&self) -> Stopped {
+        if self.streams.replaced { Stopped::Replaced } else { Stopped::TargetEnded }
+    }
+
+    /// What it has cost the process so far.
+    fn cost_now(&self) -> Cost {
+        let elapsed_ns = self.started.elapsed().as_nanos() as u64;
+        let cost = Cost { elapsed_ns, hits: self.streams.hits, ..self.cost };
+        // The ledger has each hit at the price known then; a better one must not make the worst less than the average.
+        let spent = u128::from(cost.hits * cost.hit_ns + cost.paused_ns);
+        let average_ppm = (spent * 1_000_000 / u128::from(elapsed_ns.max(1))) as u64;
+        Cost { worst_minute_ppm: self.governor.ledger().worst_minute_ppm(elapsed_ns).max(average_ppm), ..cost }
+    }
+
+    fn report_progress(&self) {
+        let vms = self.vms.len() as u64;
+        self.progress.update(|figures| {
+            figures.cost = self.cost_now();
+            figures.calls = self.streams.calls;
+            figures.lost = self.streams.missing;
+            figures.unattributed = self.streams.unattributed;
+            figures.vms = vms;
+            figures.in_window = self.window.is_some();
+        });
+    }
+
+    /// Writes what the process is; at the end also why its part ended, and what that cost.
+    fn write_process(&mut self, ended: Option<String>) -> Result<()> {
+        let mut process = self.about.clone();
+        if let Some(ended) = ended {
+            process = Process { ended, cpu_end_ns: self.cpu, cost: self.cost_now(), ..process };
+        }
+        let now = self.now();
+        Ok(self.streams.pen.write(true, |writer| writer.process(now, &process))?)
+    }
+
+    /// Goes over to the current part.
+    fn move_on(&mut self) -> Result<()> {
+        self.streams.flush()?;
+        self.write_process(Some("goes on in the next part".into()))?;
+        self.streams.pen.move_on()?;
+        self.write_process(None)?;
+        let now = self.now();
+        for (number, vm) in self.vms().into_iter().filter(|(number, _)| self.streams.is_open(*number)) {
+            self.streams.write_vm(now, number, vm)?;
+        }
         Ok(())
     }
 
-    /// Ends the trace of a closed session. Returns the totals it ends with, the bytes written, and why keyframes are
-    /// missing.
-    pub fn finish(self, stopped: Stopped, target_status: Option<String>) -> Result<(Trailer, u64, Vec<String>)> {
-        let trailer = Trailer {
-            reason: stopped.reason().to_owned(),
-            target_ended: stopped == Stopped::TargetEnded,
-            target_status,
-            calls: self.streams.writer.calls(),
-            lost: self.streams.lost,
-            unattributed: self.streams.unattributed,
-            cost: self.cost,
-            ..Trailer::default()
-        };
-        let now = self.now();
-        let bytes = self.streams.writer.finish(now, trailer.clone())?;
-        Ok((trailer, bytes, self.missed_keyframes))
+    /// Notes a keyframe that could not be taken, and what trying cost.
+    fn miss(&mut self, since: Nanos, reason: String, pause: &Pause) -> Result<()> {
+        self.progress.update(|figures| figures.missed.add(reason.clone()));
+        self.write_missed(since, reason, pause)
     }
-}
 
-/// Our own processor time so far, user and system.
-fn cpu_ns() -> u64 {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+    fn write_missed(&self, since: Nanos, reason: String, pause: &Pause) -> Result<()> {
+        let pid = self.target.pid.as_raw() as u32;
+        let missed = Missed { pid, reason, stopped_ns: pause.stopped_ns, stops: pause.stops };
+        let now = self.now();
+        self.streams.pen.write(true, |writer| writer.missed((since, now), &missed)).context("the trace")
+    }
 }

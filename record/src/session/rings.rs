@@ -1,26 +1,29 @@
 //! The rings of a session: waits for them, empties them, and puts several threads' hits in the order of time.
 
-use std::io::Write;
 use std::os::fd::OwnedFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use nix::unistd::Pid;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use shared::trace::meta::Gap;
 
-use super::{Entry, Session, monotonic_ns};
+use super::threads::Thread;
+use super::{Entry, Session};
+use crate::clock::monotonic_ns;
+use crate::control::Control;
 use crate::freeze;
-use crate::probes::{Item, Role, ThreadProbes};
+use crate::probes::{self, Item};
 
 /// How much may pile up while a heap is walked: 48 bytes an item, so 96 MB.
 const MAX_BACKLOG: usize = 2 << 20;
 /// How often the rings are looked at when they do not fill.
 const TICK: Duration = Duration::from_millis(100);
+/// The same while a window is open; when calls come fast, the ring's watermark comes first.
+const WINDOW_TICK: Duration = Duration::from_millis(5);
 /// The same while a thread may stop late and must be let go then.
 const LATE_TICK: Duration = Duration::from_millis(1);
 
-impl<W: Write> Session<W> {
+impl Session {
     /// Empties the rings and passes on what is due.
     pub(super) fn drain(&mut self) -> Result<()> {
         self.drain_some(None, &[]).map(drop)
@@ -37,27 +40,31 @@ impl<W: Write> Session<W> {
         let now = monotonic_ns();
         let at = self.streams.time(now);
         let merge = self.threads.len() > 1 || !self.pending.is_empty();
-        for (place, (key, thread)) in self.threads.iter_mut().enumerate() {
-            let (key, until) = (*key, marks.and_then(|marks| marks.get(place).copied()));
+        for (place, thread) in self.threads.iter_mut().enumerate() {
+            let (key, until) = (thread.key, marks.and_then(|marks| marks.get(place).copied()));
+            let Thread { probes: thread, calls, .. } = thread;
             let (pending, backlog, streams) = (&mut self.pending, &mut self.backlog, &mut self.streams);
             let waiting = self.walk.is_some();
             let mut failed = Ok(());
-            let mut pass_on = |item| match (merge, waiting) {
-                (true, _) => pending.push((key, at, item)),
-                (false, true) => backlog.push((key, at, item)),
-                (false, false) => {
-                    if failed.is_ok() {
-                        failed = streams.push(key, at, item);
+            let mut pass_on = |item| {
+                *calls |= matches!(item, Item::Door(_));
+                match (merge, waiting) {
+                    (true, _) => pending.push((key, at, item)),
+                    (false, true) => backlog.push((key, at, item)),
+                    (false, false) => {
+                        if failed.is_ok() {
+                            failed = streams.push(key, at, item);
+                        }
                     }
                 }
             };
             if at_door.contains(&thread.tid) {
                 let mut last = None;
-                thread.drain(until, |item| {
+                thread.drain(until, &self.callers, |item| {
                     last.replace(item).into_iter().for_each(&mut pass_on);
                 });
                 match last {
-                    Some(Item::Hit(Role::Door, _)) => held_back.extend(last.map(|hit| (key, at, hit))),
+                    Some(Item::Door(_)) => held_back.extend(last.map(|hit| (key, at, hit))),
                     // The hit itself was lost: then something is missing behind the keyframe, too.
                     other => {
                         other.into_iter().for_each(&mut pass_on);
@@ -65,7 +72,7 @@ impl<W: Write> Session<W> {
                     }
                 }
             } else {
-                thread.drain(until, pass_on);
+                thread.drain(until, &self.callers, pass_on);
             }
             failed?;
         }
@@ -88,7 +95,7 @@ impl<W: Write> Session<W> {
             .into_iter()
             .map(|entry| {
                 // Losses and forks have no time of their own and stay behind the hit before them.
-                if let Item::Hit(_, hit) = entry.2 {
+                if let Item::Door(hit) | Item::Map(_, hit, _) = entry.2 {
                     time = hit.time;
                 }
                 (time, entry)
@@ -107,40 +114,58 @@ impl<W: Write> Session<W> {
         Ok(())
     }
 
-    /// Sleeps until a ring fills, the target ends or a tick is over. Returns the threads that have ended.
-    pub(super) fn wait(&self, process: Option<&OwnedFd>) -> Result<Vec<usize>> {
-        let tick = if freeze::release_late().is_some() { LATE_TICK } else { TICK };
+    /// Empties the rings and passes on everything, with nothing held back: no call can come any more, or none that is
+    /// wanted.
+    pub(super) fn drain_all(&mut self) -> Result<()> {
+        self.drain()?;
+        self.safe_until = u64::MAX;
+        self.drain()
+    }
+
+    /// Hits that the kernel has dropped so far.
+    pub(super) fn lost(&self) -> u64 {
+        self.threads.iter().map(|thread| thread.probes.lost()).sum()
+    }
+
+    /// Takes losses into account that the kernel has not written of yet: it does so only with the next hit. No walk may
+    /// be under way: what was lost is missing behind its keyframe.
+    pub(super) fn note_losses(&mut self) -> Result<()> {
+        let (now, lost) = (self.now(), self.lost());
+        Ok(self.streams.kernel_lost(now, lost)?)
+    }
+
+    /// Takes what threads that have ended left behind, and closes their probes.
+    pub(super) fn drop_threads(&mut self, ended: &[usize]) -> Result<()> {
+        if ended.is_empty() {
+            return Ok(());
+        }
+        // Its last records may have come since the rings were emptied.
+        self.drain()?;
+        for thread in self.threads.extract_if(.., |thread| ended.contains(&thread.key)) {
+            let events = thread.probes.into_events();
+            // Closing takes the kernel a while, and nobody needs to wait for it.
+            std::thread::spawn(move || probes::close(events));
+        }
+        Ok(())
+    }
+
+    /// Sleeps until a ring fills, the target ends, something is due or a tick is over. Returns the threads that have
+    /// ended.
+    pub(super) fn wait(&self, process: Option<&OwnedFd>, control: &Control) -> Result<Vec<usize>> {
+        let tick = match (freeze::release_late(), &self.window) {
+            (Some(_), _) => LATE_TICK,
+            (None, Some(_)) => WINDOW_TICK,
+            (None, None) => TICK,
+        };
+        let tick = control.until().map_or(tick, |until| tick.min(until.saturating_duration_since(Instant::now())));
         let timeout = Timespec { tv_sec: 0, tv_nsec: i64::from(tick.subsec_nanos()) };
-        let rings = self.threads.iter().map(|(_, thread)| PollFd::from_borrowed_fd(thread.fd(), PollFlags::IN));
+        let rings = self.threads.iter().map(|thread| PollFd::from_borrowed_fd(thread.probes.fd(), PollFlags::IN));
         let mut fds: Vec<PollFd<'_>> = rings.chain(process.map(|fd| PollFd::new(fd, PollFlags::IN))).collect();
         match poll(&mut fds, Some(&timeout)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error).context("poll"),
         }
         let ended = self.threads.iter().zip(&fds).filter(|(_, fd)| fd.revents().contains(PollFlags::HUP));
-        Ok(ended.map(|((key, _), _)| *key).collect())
-    }
-
-    /// Probes threads that have started.
-    pub(super) fn follow_threads(&mut self) -> Result<()> {
-        self.streams.wanted.threads = false;
-        let Some(plan) = &self.plan else { return Ok(()) };
-        let listed = self.target.threads().unwrap_or_default();
-        let mut fresh = false;
-        for tid in &listed {
-            if !self.threads.iter().any(|(_, thread)| thread.tid == *tid)
-                && let Ok(thread) = ThreadProbes::open(plan, *tid, listed.len())
-            {
-                self.threads.push((self.next_key, thread));
-                self.next_key += 1;
-                fresh = true;
-            }
-        }
-        if fresh {
-            let gap = Gap { reason: "a thread started before it was probed".into(), lost: 0 };
-            let now = self.now();
-            self.streams.gap(now, gap)?;
-        }
-        Ok(())
+        Ok(ended.map(|(thread, _)| thread.key).collect())
     }
 }

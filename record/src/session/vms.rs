@@ -1,13 +1,14 @@
 //! The VMs of a session: found at its start, born during it, named once they can be.
 
-use std::io::Write;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use shared::trace::meta::Vm;
 
 use super::Session;
-use crate::locate::FoundVm;
+use crate::anonymize;
 use crate::locate::lua::Lua;
+use crate::locate::{self, FoundVm};
 use crate::snapshot::VmPlace;
 
 /// A VM of the session.
@@ -15,9 +16,16 @@ use crate::snapshot::VmPlace;
 pub(super) struct SessionVm {
     pub(super) place: VmPlace,
     pub(super) found: FoundVm,
+    since: Instant,
+    named: Instant,
 }
 
-impl<W: Write> Session<W> {
+/// How long after a VM was found its names may change: nginx sets them one after the other.
+const CHRISTENING: Duration = Duration::from_secs(5);
+/// How often they are read meanwhile.
+const NAME_EVERY: Duration = Duration::from_millis(200);
+
+impl Session {
     /// The VMs that are still there.
     pub(super) fn open_vms(&self) -> Vec<VmPlace> {
         let places = self.vms.iter().map(|vm| vm.place);
@@ -37,24 +45,30 @@ impl<W: Write> Session<W> {
     }
 
     pub(super) fn add_vm(&mut self, found: FoundVm) -> Result<()> {
-        let number = self.vms.len() as u32 + 1;
+        let recording = self.streams.pen.recording();
+        let number = recording.number_vm();
+        let shift = if recording.anonymized() { anonymize::shift(found.mstate)? } else { 0 };
         let place = VmPlace { number, mstate: found.mstate, global: found.global };
-        self.streams.add_vm(number, found.mstate);
-        self.streams.writer.vm(self.now(), number, &self.describe(&found))?;
-        self.vms.push(SessionVm { place, found });
+        self.streams.add_vm(number, found.mstate, shift);
+        self.streams.write_vm(self.now(), number, self.describe(&found))?;
+        let now = Instant::now();
+        self.vms.push(SessionVm { place, found, since: now, named: now });
+        self.callers.mstates = self.streams.mstates();
         Ok(())
     }
 
     pub(super) fn describe(&self, found: &FoundVm) -> Vm {
-        let program = self.target.exe().file_name().map(|name| name.to_string_lossy().into_owned());
+        let module = &self.door.module.name;
+        let anonymized = self.streams.pen.recording().anonymized();
+        let module = if anonymized { anonymize::file_name(module) } else { module.display().to_string() };
         Vm {
-            pid: self.target.pid.as_raw() as u32,
-            label: found.subsystem.clone().or(program).unwrap_or_default(),
+            pid: self.about.pid,
+            label: self.label(found),
             build: found.build.clone().unwrap_or_default(),
             gc64: found.global.gc64,
             mstate: found.mstate,
             global: found.global.addr,
-            module: self.door.module.name.display().to_string(),
+            module,
             module_build_id: self.door.module.image.build_id.clone(),
             door: self.door.addr,
             door_confirmed: self.door.confirmed,
@@ -62,15 +76,26 @@ impl<W: Write> Session<W> {
         }
     }
 
+    pub(super) fn label(&self, found: &FoundVm) -> String {
+        found.subsystem.clone().unwrap_or_else(|| self.about.program.clone())
+    }
+
     /// A VM caught at its birth has not set its names yet: reads them once they are there.
     pub(super) fn name_vms(&mut self) -> Result<()> {
         for at in 0..self.vms.len() {
-            let global = self.vms[at].place.global;
-            if self.vms[at].found.build.is_none()
-                && let (subsystem, Some(build)) = Lua::new(&self.target, &global).label_and_build(&global)
+            let vm = &mut self.vms[at];
+            let complete =
+                vm.found.build.is_some() && (vm.found.subsystem.is_some() || vm.since.elapsed() > CHRISTENING);
+            if complete || vm.named.elapsed() < NAME_EVERY {
+                continue;
+            }
+            vm.named = Instant::now();
+            let global = vm.place.global;
+            if let (subsystem, Some(build)) = Lua::new(&self.target, &global).label_and_build(&global)
+                && (&subsystem, Some(&build)) != (&vm.found.subsystem, vm.found.build.as_ref())
             {
                 let found = FoundVm { subsystem, build: Some(build), ..self.vms[at].found.clone() };
-                self.streams.writer.vm(self.now(), self.vms[at].place.number, &self.describe(&found))?;
+                self.streams.write_vm(self.now(), self.vms[at].place.number, self.describe(&found))?;
                 self.vms[at].found = found;
             }
         }
@@ -82,8 +107,20 @@ impl<W: Write> Session<W> {
         self.vms.iter().map(|vm| (vm.place.number, self.describe(&vm.found))).collect()
     }
 
+    /// Looks through the running process for VMs that are not known yet.
+    pub(super) fn look_for_vms(&mut self) -> Result<()> {
+        let mappings = self.target.mappings()?;
+        self.add_vms(locate::vms(&self.target, &mappings).vms)
+    }
+
+    /// Starts the trace's part of this process: what it is, and its VMs.
+    pub fn introduce(&mut self, vms: Vec<FoundVm>) -> Result<()> {
+        self.write_process(None)?;
+        self.add_vms(vms)
+    }
+
     /// Whether a heap was copied: from then on there is something to make a trace of.
-    pub fn begun(&self) -> bool {
+    pub fn has_keyframe(&self) -> bool {
         !self.heap_bytes.is_empty()
     }
 

@@ -7,7 +7,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use perf_event_open_sys as perf;
 use perf_event_open_sys::bindings as raw;
 
-use crate::hits::SAMPLED_REGISTERS;
+use super::Undertaker;
+use crate::hits::{CALLER_REGISTERS, CALLER_STACK, SAMPLED_REGISTERS};
 
 /// What to probe, and how much to say about each hit.
 #[derive(Debug, Clone)]
@@ -20,13 +21,19 @@ pub struct ProbeSpec {
     pub offset: u64,
     /// Bytes in the ring after which a poll wakes up; `None` only counts hits and writes no records.
     pub watermark: Option<u32>,
-    /// Whether threads and children that start or end write records too.
+    /// Whether threads and children that start or end, and programs that take over, write records too.
     pub follow_tasks: bool,
+    /// Whether a record tells enough to see who called: more registers, and the top of the stack.
+    pub callers: bool,
 }
 
 /// A probe on one thread. Closing it takes the breakpoint out, whoever closes it: the kernel does if we die.
 #[derive(Debug)]
-pub struct PerfEvent(OwnedFd);
+pub struct PerfEvent {
+    fd: OwnedFd,
+    /// None until it is dropped. Behind `fd`, because fields are dropped in their order: its is the last word.
+    undertaker: Option<Undertaker>,
+}
 
 /// What the kernel counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -56,11 +63,19 @@ impl PerfEvent {
             attr.sample_type =
                 u64::from(raw::PERF_SAMPLE_IDENTIFIER | raw::PERF_SAMPLE_TIME | raw::PERF_SAMPLE_REGS_USER);
             attr.sample_regs_user = SAMPLED_REGISTERS;
+            if spec.callers {
+                attr.sample_type |= u64::from(raw::PERF_SAMPLE_STACK_USER);
+                attr.sample_regs_user = CALLER_REGISTERS;
+                attr.sample_stack_user = CALLER_STACK;
+            }
             attr.set_use_clockid(1);
             attr.clockid = CLOCK_MONOTONIC;
             attr.set_watermark(1);
             attr.__bindgen_anon_2.wakeup_watermark = watermark;
             attr.set_task(u64::from(spec.follow_tasks));
+            // A new name for the process: of interest is the one that a new program brings.
+            attr.set_comm(u64::from(spec.follow_tasks));
+            attr.set_comm_exec(u64::from(spec.follow_tasks));
         }
         match Self::open_raw(&mut attr, tid) {
             // Before Linux 6.0 the kernel does not know PERF_FORMAT_LOST.
@@ -83,41 +98,47 @@ impl PerfEvent {
             return Err(io::Error::last_os_error());
         }
         // SAFETY: the kernel has just given us this descriptor, and nobody else has it.
-        Ok(PerfEvent(unsafe { OwnedFd::from_raw_fd(fd) }))
+        Ok(PerfEvent { fd: unsafe { OwnedFd::from_raw_fd(fd) }, undertaker: None })
     }
 
     /// Sends the records into another event's ring.
     pub fn redirect_to(&self, owner: &PerfEvent) -> io::Result<()> {
         // SAFETY: both descriptors are open perf events; the argument is passed by value.
-        check(unsafe { perf::ioctls::SET_OUTPUT(self.0.as_raw_fd(), owner.0.as_raw_fd()) })
+        check(unsafe { perf::ioctls::SET_OUTPUT(self.fd.as_raw_fd(), owner.fd.as_raw_fd()) })
     }
 
     /// Starts counting and recording.
     pub fn enable(&self) -> io::Result<()> {
         // SAFETY: the descriptor is an open perf event; the argument is a flag word.
-        check(unsafe { perf::ioctls::ENABLE(self.0.as_raw_fd(), 0) })
+        check(unsafe { perf::ioctls::ENABLE(self.fd.as_raw_fd(), 0) })
     }
 
     /// The number that this event's records carry.
     pub fn id(&self) -> io::Result<u64> {
         let mut id = 0u64;
         // SAFETY: the kernel writes one u64 through the pointer.
-        check(unsafe { perf::ioctls::ID(self.0.as_raw_fd(), &mut id) })?;
+        check(unsafe { perf::ioctls::ID(self.fd.as_raw_fd(), &mut id) })?;
         Ok(id)
     }
 
     /// Hits and losses so far.
     pub fn counts(&self) -> io::Result<Counts> {
         let mut bytes = [0; 16];
-        let read = rustix::io::read(&self.0, &mut bytes)?;
+        let read = rustix::io::read(&self.fd, &mut bytes)?;
         let word = |at: usize| u64::from_ne_bytes(std::array::from_fn(|i| bytes[at + i]));
         Ok(Counts { hits: word(0), lost: if read == 16 { word(8) } else { 0 } })
     }
 }
 
+impl Drop for PerfEvent {
+    fn drop(&mut self) {
+        self.undertaker = Undertaker::take(&self.fd).ok();
+    }
+}
+
 impl AsFd for PerfEvent {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.fd.as_fd()
     }
 }
 

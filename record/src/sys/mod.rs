@@ -4,7 +4,9 @@
 mod event;
 mod ring;
 mod trace;
+mod undertaker;
 
 pub use event::{Counts, PerfEvent, ProbeSpec};
 pub use ring::Ring;
 pub use trace::detach;
+pub use undertaker::{UNDERTAKER_ARGUMENT, Undertaker, undertaker};

@@ -6,6 +6,7 @@ use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use perf_event_open_sys::bindings::perf_event_mmap_page;
+use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
 use super::PerfEvent;
@@ -24,12 +25,18 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// Maps a ring of `pages` data pages, a power of two, for `event`.
+    /// Maps a ring of `pages` data pages, a power of two, for `event`. `QuotaExceeded` if so much memory may not be
+    /// locked.
     pub fn map(event: &PerfEvent, pages: usize) -> io::Result<Ring> {
         let data_size = pages * PAGE;
         let (prot, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED);
         // SAFETY: a fresh mapping at an address of the kernel's choice; nothing else refers to it.
-        let base = unsafe { mmap(ptr::null_mut(), PAGE + data_size, prot, flags, event, 0) }?;
+        let mapped = unsafe { mmap(ptr::null_mut(), PAGE + data_size, prot, flags, event, 0) };
+        let base = mapped.map_err(|error| match error {
+            // perf_mmap() refuses for no other reason with this.
+            Errno::PERM => io::Error::from(io::ErrorKind::QuotaExceeded),
+            other => other.into(),
+        })?;
         let base = NonNull::new(base.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
         Ok(Ring { base, data_size, wrapped: Vec::new() })
     }
@@ -72,12 +79,25 @@ impl Ring {
         self.tail().load(Ordering::Relaxed) == self.position()
     }
 
+    /// Hands out every whole record there is, header included, and leaves all of them in the ring.
+    pub fn peek(&mut self, each: impl FnMut(&[u8])) {
+        self.read(self.position(), each);
+    }
+
     /// Hands every whole record up to `until` (a [`Ring::position`]; `None` for all there are) to `each`, header
     /// included, and gives the room back to the kernel. Returns the bytes read.
-    pub fn drain(&mut self, until: Option<u64>, mut each: impl FnMut(&[u8])) -> usize {
+    pub fn drain(&mut self, until: Option<u64>, each: impl FnMut(&[u8])) -> usize {
         let start = self.tail().load(Ordering::Relaxed);
-        let mut tail = start;
-        let head = self.position().min(until.unwrap_or(u64::MAX)).max(tail);
+        let tail = self.read(self.position().min(until.unwrap_or(u64::MAX)), each);
+        // Release: our reads of the records come before the kernel may overwrite them.
+        self.tail().store(tail, Ordering::Release);
+        (tail - start) as usize
+    }
+
+    /// Hands every whole record from the tail to `head` to `each`. Returns where it came to.
+    fn read(&mut self, head: u64, mut each: impl FnMut(&[u8])) -> u64 {
+        let mut tail = self.tail().load(Ordering::Relaxed);
+        let head = head.max(tail);
         while head - tail >= RECORD_HEADER as u64 {
             let at = (tail % self.data_size as u64) as usize;
             // Records are multiples of 8 bytes, so a header never wraps.
@@ -101,9 +121,7 @@ impl Ring {
             }
             tail += size as u64;
         }
-        // Release: our reads of the records come before the kernel may overwrite them.
-        self.tail().store(tail, Ordering::Release);
-        (tail - start) as usize
+        tail
     }
 }
 
