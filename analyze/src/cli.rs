@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::commands::{
+    batch, breakdown, diff, events, info, lifetimes, map, rates, report, schema, shell, stats, timeline, verify,
+};
 use crate::output::Format;
 use crate::report::Asked;
 
@@ -11,7 +14,8 @@ use crate::report::Asked;
 ///
 /// Every output begins with what was verified, lost and contradicted. Without a command, prints the summary of TRACE.
 ///
-/// Exit status: 0 good; 1 failed; 2 an answer, but the trace is incomplete or contradicted.
+/// Exit status: 0 good; 1 failed; 2 an answer, but the trace is incomplete or contradicted; 3 a condition of `diff
+/// --fail-on` holds.
 #[derive(Debug, Parser)]
 #[command(name = "analyze", version, max_term_width = 100)]
 #[command(args_conflicts_with_subcommands = true, arg_required_else_help = true)]
@@ -20,8 +24,9 @@ pub struct Arguments {
     #[command(subcommand)]
     pub command: Option<Command>,
 
-    /// The trace; - for standard input
-    pub trace: Option<PathBuf>,
+    /// The trace, or all parts of one recording; - for standard input
+    #[arg(value_name = "TRACE")]
+    pub traces: Vec<PathBuf>,
 
     /// Replay on N threads [default: one a processor]
     #[arg(short = 'j', long, value_name = "N", global = true)]
@@ -32,69 +37,73 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Histograms of used and free chunks, segments and direct blocks, at any time
-    Stats(StatsArguments),
+    Stats(stats::Arguments),
+    /// What the program asks of its allocator a second, by size, and how long its blocks live
+    Rates(rates::Arguments),
+    /// How long blocks live, by size; how often the heap is turned over, how blocks grow
+    Lifetimes(lifetimes::Arguments),
+    /// The address space of the heap: what lies where, and what keeps it mapped
+    Map(map::Arguments),
+    /// How each heap develops: used, free, segments, the collector's cycles, calls and bytes a second
+    Timeline(timeline::Arguments),
+    /// Where the memory of each process goes: Lua, the system allocator, shared zones, text, stacks
+    Breakdown(breakdown::Arguments),
+    /// One self-contained HTML page with all of it, for colleagues
+    Report(report::Arguments),
+    /// Any number of traces at once: one table, their sums, and which VM differs from its peers
+    Batch(batch::Arguments),
+    /// What differs between two traces, or two times; fails if it is too much
+    Diff(diff::Arguments),
     /// Replay everything and compare with every keyframe
-    Verify(VerifyArguments),
+    Verify(verify::Arguments),
     /// What is in the file: header, blocks, keyframes, gaps
-    Info(InfoArguments),
+    Info(info::Arguments),
     /// Every call and mapping call
-    Events(EventsArguments),
+    Events(events::Arguments),
+    /// The JSON Schema of a command's output
+    Schema(schema::Arguments),
+    /// Completions for a shell
+    Completions(shell::Completions),
+    /// Manual pages
+    Man(shell::Pages),
 }
 
-/// `analyze stats`
-#[derive(Debug, Args)]
-pub struct StatsArguments {
-    /// The trace; - for standard input
-    pub trace: PathBuf,
-    /// The moment: a time from the start such as 2.5s or 1m30s, `peak` (most bytes in use) or `end`
-    /// [default: end; peak if the program ended before]
-    #[arg(long, value_name = "TIME", value_parser = parse_moment)]
-    pub at: Option<Asked>,
+/// What is read
+#[derive(Debug, Clone, Default, Args)]
+pub struct Input {
+    /// The trace, all parts of one recording, or a directory of them; - for standard input
+    #[arg(required = true, value_name = "TRACE")]
+    pub traces: Vec<PathBuf>,
+}
+
+/// Of which VMs
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub struct Of {
     /// One VM, by its number [default: all]
     #[arg(long, value_name = "N")]
     pub vm: Option<u32>,
-    /// How to write it
+    /// The VMs of one process, by its id [default: all]
+    #[arg(long, value_name = "PID")]
+    pub pid: Option<u32>,
+}
+
+/// From when to when
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub struct Period {
+    /// Where to begin: a time from the start such as 2.5s or 1m30s, or `peak` [default: the start]
+    #[arg(long, value_name = "TIME", value_parser = parse_moment)]
+    pub from: Option<Asked>,
+    /// Where to end: a time from the start, `peak` or `end` [default: the end]
+    #[arg(long, value_name = "TIME", value_parser = parse_moment)]
+    pub to: Option<Asked>,
+}
+
+/// How it is written
+#[derive(Debug, Clone, Default, Args)]
+pub struct Written {
+    /// How to write it; Parquet has the rows of the CSV
     #[arg(long, value_enum, default_value = "text")]
     pub format: Format,
-    /// JSON: only what lj-alloc-stats has, without our own key
-    #[arg(long)]
-    pub compat: bool,
-    /// Write to FILE
-    #[arg(short, long, value_name = "FILE")]
-    pub output: Option<PathBuf>,
-}
-
-/// `analyze verify`
-#[derive(Debug, Args)]
-pub struct VerifyArguments {
-    /// The trace; - for standard input
-    pub trace: PathBuf,
-    /// How to write it
-    #[arg(long, value_enum, default_value = "text")]
-    pub format: TextOrJson,
-}
-
-/// `analyze info`
-#[derive(Debug, Args)]
-pub struct InfoArguments {
-    /// The trace; - for standard input
-    pub trace: PathBuf,
-    /// How to write it
-    #[arg(long, value_enum, default_value = "text")]
-    pub format: TextOrJson,
-}
-
-/// `analyze events`
-#[derive(Debug, Args)]
-pub struct EventsArguments {
-    /// The trace; - for standard input
-    pub trace: PathBuf,
-    /// How to write it
-    #[arg(long, value_enum, default_value = "csv")]
-    pub format: EventsFormat,
-    /// One VM, by its number [default: all]
-    #[arg(long, value_name = "N")]
-    pub vm: Option<u32>,
     /// Write to FILE
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
@@ -109,24 +118,18 @@ pub enum TextOrJson {
     Json,
 }
 
-/// The formats of rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum EventsFormat {
-    /// Comma-separated values with a header line
-    Csv,
-    /// One JSON object a line
-    Jsonl,
-    /// Apache Parquet
-    Parquet,
-}
-
 /// `end`, `peak`, or a duration such as `2.5s`; a bare number is seconds.
-fn parse_moment(text: &str) -> Result<Asked, String> {
+pub(crate) fn parse_moment(text: &str) -> Result<Asked, String> {
     match text {
         "end" => Ok(Asked::End),
         "peak" => Ok(Asked::Peak),
         _ => parse_seconds(text).map(Asked::At),
     }
+}
+
+/// A duration such as `2.5s`; a bare number is seconds.
+pub(crate) fn parse_duration(text: &str) -> Result<u64, String> {
+    parse_seconds(text).map_err(|_| format!("`{text}` is no time: say 2.5s, 1m30s or 800ms"))
 }
 
 /// Nanoseconds of a duration. humantime takes whole numbers only, so a decimal fraction is turned into the next

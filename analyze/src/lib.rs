@@ -12,4 +12,5 @@ pub mod model;
 pub mod output;
 pub mod replay;
 pub mod report;
+mod shapes;
 pub mod source;

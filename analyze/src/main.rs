@@ -16,7 +16,9 @@ fn main() -> ExitCode {
     });
     commands::run(arguments).unwrap_or_else(|error| {
         let gone = |cause: &(dyn std::error::Error + 'static)| {
-            cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+            let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+            let json = || cause.downcast_ref::<serde_json::Error>().and_then(serde_json::Error::io_error_kind);
+            kind.or_else(json) == Some(io::ErrorKind::BrokenPipe)
         };
         // Whoever read our output has had enough.
         if error.chain().any(gone) {

@@ -1,9 +1,19 @@
 //! What was found in a trace: the one thing every output writes.
 
+use std::collections::BTreeMap;
+
 use shared::Nanos;
 use shared::trace::meta::{Header, Process, Vm};
 
+use crate::metrics::advice::Advice;
+use crate::metrics::breakdown::ProcessMemory;
+use crate::metrics::breakdown::instance::Instance;
+use crate::metrics::lifetimes::Lifetimes;
+use crate::metrics::map::Map;
+use crate::metrics::map::grid::Grid;
 use crate::metrics::population::Populations;
+use crate::metrics::rates::Rates;
+use crate::metrics::timeline::{Lane, Scale};
 use crate::replay::verdict::Verdict;
 
 /// Everything an output may need.
@@ -19,6 +29,132 @@ pub struct Report {
     pub verdict: Verdict,
     /// The VMs asked for.
     pub vms: Vec<VmReport>,
+}
+
+/// What an output begins with.
+#[derive(Debug, Clone, Copy)]
+pub struct Origin<'a> {
+    /// The trace's name.
+    pub source: &'a str,
+    /// What the trace says of itself.
+    pub header: &'a Header,
+    /// How far the rest can be trusted.
+    pub verdict: &'a Verdict,
+}
+
+/// What programs ask of their allocators.
+#[derive(Debug, Clone)]
+pub struct RatesReport {
+    /// The trace's name.
+    pub source: String,
+    /// What the trace says of itself.
+    pub header: Header,
+    /// The recorded processes.
+    pub processes: Vec<Process>,
+    /// How far the rest can be trusted.
+    pub verdict: Verdict,
+    /// Each process of several VMs as a whole, and each VM.
+    pub sections: Vec<Section>,
+}
+
+/// How heaps develop.
+#[derive(Debug, Clone)]
+pub struct TimelineReport {
+    /// The trace's name.
+    pub source: String,
+    /// What the trace says of itself.
+    pub header: Header,
+    /// The recorded processes.
+    pub processes: Vec<Process>,
+    /// How far the rest can be trusted.
+    pub verdict: Verdict,
+    /// The points in time.
+    pub scale: Scale,
+    /// Each process of several VMs as a whole, and each VM.
+    pub lanes: Vec<Lane>,
+}
+
+/// Where the memory of processes goes.
+#[derive(Debug, Clone)]
+pub struct BreakdownReport {
+    /// The trace's name.
+    pub source: String,
+    /// What the trace says of itself.
+    pub header: Header,
+    /// How far the replay of its heaps can be trusted.
+    pub verdict: Verdict,
+    /// The moment that was asked for; nothing if that is the end.
+    pub asked: Option<Nanos>,
+    /// That moment was asked for by its being the peak.
+    pub peak: bool,
+    /// Looks at other moments are not asked for.
+    pub only_moment: bool,
+    /// The VMs of the trace by number.
+    pub vms: BTreeMap<u32, Vm>,
+    /// The processes asked for.
+    pub processes: Vec<ProcessMemory>,
+    /// What is to be said of each of them, in the same order.
+    pub advice: Vec<Vec<Advice>>,
+    /// Several of them that are of one tree.
+    pub instances: Vec<Instance>,
+}
+
+/// Where things lie in the heaps of VMs.
+#[derive(Debug, Clone)]
+pub struct MapReport {
+    /// The trace's name.
+    pub source: String,
+    /// What the trace says of itself.
+    pub header: Header,
+    /// The recorded processes.
+    pub processes: Vec<Process>,
+    /// How far the rest can be trusted.
+    pub verdict: Verdict,
+    /// The VMs asked for.
+    pub vms: Vec<VmMaps>,
+}
+
+/// The address space of a VM's heap, at one moment or several.
+#[derive(Debug, Clone)]
+pub struct VmMaps {
+    /// Its number in the trace.
+    pub number: u32,
+    /// What it is.
+    pub vm: Vm,
+    /// How its maps are laid out, all alike.
+    pub grid: Grid,
+    /// The maps, in the order they were asked for, and in the grid's cells.
+    pub maps: Vec<(Moment, Map)>,
+    /// Moments that have no map of their own, and why.
+    pub without: Vec<Without>,
+}
+
+/// A moment that has no map of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Without {
+    /// The moment that was asked for.
+    pub asked: Asked,
+    /// Why there is none.
+    pub why: String,
+}
+
+/// The rates of a process, or of a VM.
+#[derive(Debug, Clone)]
+pub struct Section {
+    /// The process.
+    pub pid: u32,
+    /// The VM, by its number; none of a process as a whole.
+    pub vm: Option<(u32, Vm)>,
+    /// How many VMs it is about.
+    pub vms: u64,
+    /// The rates.
+    pub rates: Rates,
+    /// What a hit costs; 0 if the trace does not say. Estimates rest on it.
+    pub hit_ns: u64,
+    /// How long blocks live.
+    pub lifetimes: Lifetimes,
+    /// Windows without a keyframe: no block's birth is known in them.
+    pub windows_without_lifetimes: u64,
 }
 
 /// A VM at a moment.
@@ -45,6 +181,15 @@ pub struct Moment {
     pub calls_since_keyframe: u64,
     /// Why this is not the moment that was asked for, if it is not.
     pub short_of: Option<String>,
+    /// That is so by design: calls between windows are not recorded.
+    pub between_windows: bool,
+}
+
+impl Moment {
+    /// Whether it is as near to the moment asked for as the recording was to be.
+    pub fn is_as_meant(&self) -> bool {
+        self.short_of.is_none() || self.between_windows
+    }
 }
 
 /// The moment asked for.
@@ -62,14 +207,58 @@ pub enum Asked {
 }
 
 impl VmReport {
-    /// `http of nginx (pid 123)`
+    /// `http VM of nginx (pid 123)`
     pub fn title(&self, processes: &[Process]) -> String {
-        let process = processes.iter().find(|process| process.pid == self.vm.pid);
-        let program = process.map_or("?", |process| &process.program);
-        if self.vm.label == program || self.vm.label.is_empty() {
-            format!("{program} (pid {})", self.vm.pid)
-        } else {
-            format!("{} VM of {program} (pid {})", self.vm.label, self.vm.pid)
-        }
+        title(&self.vm, processes)
     }
+}
+
+impl VmMaps {
+    /// Lays out the maps of a VM.
+    pub fn new(number: u32, vm: Vm, maps: Vec<(Moment, Map)>, without: Vec<Without>) -> VmMaps {
+        let grid = Grid::of(maps.iter().map(|(_, map)| map));
+        let maps = maps.into_iter().map(|(moment, map)| (moment, map.coarsened(grid.cell))).collect();
+        VmMaps { number, vm, grid, maps, without }
+    }
+
+    /// `VM 1: http VM of nginx (pid 123)`
+    pub fn title(&self, processes: &[Process]) -> String {
+        format!("VM {}: {}", self.number, title(&self.vm, processes))
+    }
+}
+
+impl Section {
+    /// `VM 1: http VM of nginx (pid 123)`, `nginx (pid 123), 2 VMs`
+    pub fn title(&self, processes: &[Process]) -> String {
+        one_or_all(self.vm.as_ref(), (self.pid, self.vms), processes)
+    }
+}
+
+impl Lane {
+    /// `VM 1: http VM of nginx (pid 123)`, `nginx (pid 123), 2 VMs`
+    pub fn title(&self, processes: &[Process]) -> String {
+        one_or_all(self.vm.as_ref(), (self.pid, self.vms), processes)
+    }
+}
+
+/// A VM, or a process of so many.
+fn one_or_all(vm: Option<&(u32, Vm)>, (pid, vms): (u32, u64), processes: &[Process]) -> String {
+    match vm {
+        Some((number, vm)) => format!("VM {number}: {}", title(vm, processes)),
+        None => format!("{} (pid {pid}), {vms} VMs", program(pid, processes)),
+    }
+}
+
+/// `http VM of nginx (pid 123)`
+pub fn title(vm: &Vm, processes: &[Process]) -> String {
+    let program = program(vm.pid, processes);
+    if vm.label == program || vm.label.is_empty() {
+        format!("{program} (pid {})", vm.pid)
+    } else {
+        format!("{} VM of {program} (pid {})", vm.label, vm.pid)
+    }
+}
+
+fn program(pid: u32, processes: &[Process]) -> &str {
+    processes.iter().find(|process| process.pid == pid).map_or("?", |process| &process.program)
 }

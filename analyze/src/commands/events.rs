@@ -1,25 +1,76 @@
 //! `analyze events`: every call and mapping call, a row each, in the order of each VM's stream.
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
+use clap::{Args, ValueEnum};
 use polars::prelude::{Column, DataFrame, NamedFrom, Series};
 use polars_io::SerWriter;
 use polars_io::csv::write::CsvWriter;
 use polars_io::parquet::write::ParquetWriter;
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 use shared::call::Event;
 use shared::trace::frame::Kind;
 use shared::trace::reader::{End, Frame};
 
 use super::with_output;
-use crate::cli::{EventsArguments, EventsFormat};
+use crate::cli::Input;
 use crate::source::{FileTrace, Source};
 
+/// `analyze events`
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// What is read
+    #[command(flatten)]
+    pub input: Input,
+    /// How to write it
+    #[arg(long, value_enum, default_value = "csv")]
+    pub format: EventsFormat,
+    /// One VM, by its number [default: all]
+    #[arg(long, value_name = "N")]
+    pub vm: Option<u32>,
+    /// Write to FILE
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// The formats of rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum EventsFormat {
+    /// Comma-separated values with a header line
+    Csv,
+    /// One JSON object a line
+    Jsonl,
+    /// Apache Parquet
+    Parquet,
+}
+
+/// A call, or a mapping call that the allocator made.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Row {
+    /// The VM.
+    vm: u32,
+    /// When, from the start of the recording.
+    time_ns: u64,
+    /// `alloc`, `resize`, `free`, `mmap`, `munmap` or `mremap`.
+    event: &'static str,
+    /// The block, or the mapping; 0 of one that is yet to be.
+    ptr: u64,
+    /// Its size before.
+    old_size: u64,
+    /// Its size afterwards.
+    new_size: u64,
+    /// Of a mapping call, what the kernel returned: an address, or a negative error.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<i64>,
+}
+
 /// Runs the command.
-pub fn run(arguments: &EventsArguments) -> Result<ExitCode> {
-    let trace = Source(arguments.trace.clone()).open()?;
+pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let trace = Source::of(&arguments.input)?.open()?;
     let blocks = trace.frames.iter().filter(|frame| frame.head.kind == Kind::Calls);
     let blocks: Vec<Frame> =
         blocks.filter(|frame| arguments.vm.is_none_or(|vm| vm == frame.head.vm)).copied().collect();
@@ -98,16 +149,27 @@ fn jsonl(trace: &FileTrace, blocks: &[Frame], out: &mut dyn Write) -> Result<()>
     for block in blocks {
         for event in trace.calls(block)?.events() {
             let row = match event {
-                Event::Call(call) => json!({
-                    "vm": block.head.vm, "time_ns": call.time, "event": call.kind().name(),
-                    "ptr": call.ptr, "old_size": call.osize, "new_size": call.nsize,
-                }),
-                Event::Map(map) => json!({
-                    "vm": block.head.vm, "time_ns": map.time, "event": map.op.name(),
-                    "ptr": map.addr, "old_size": map.len, "new_size": map.new_len, "result": map.result as i64,
-                }),
+                Event::Call(call) => Row {
+                    vm: block.head.vm,
+                    time_ns: call.time,
+                    event: call.kind().name(),
+                    ptr: call.ptr,
+                    old_size: call.osize,
+                    new_size: call.nsize,
+                    result: None,
+                },
+                Event::Map(map) => Row {
+                    vm: block.head.vm,
+                    time_ns: map.time,
+                    event: map.op.name(),
+                    ptr: map.addr,
+                    old_size: map.len,
+                    new_size: map.new_len,
+                    result: Some(map.result as i64),
+                },
             };
-            writeln!(out, "{row}")?;
+            serde_json::to_writer(&mut *out, &row)?;
+            writeln!(out)?;
         }
     }
     Ok(())

@@ -1,75 +1,117 @@
 //! `analyze TRACE` and `analyze stats`: the populations of each VM's heap at a moment.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Result, anyhow, bail};
+use clap::Args;
+use shared::heap::Heap;
 
-use super::{exit_code, options, with_output};
-use crate::cli::StatsArguments;
+use super::{damage, exit_code, vms, write_with};
+use crate::cli::{Input, Of, Written, parse_moment};
 use crate::metrics::population::Populations;
-use crate::output::{self, Format, Options};
+use crate::output::{Format, Options};
 use crate::replay::Plan;
-use crate::replay::state::{heap_after, heap_at, resolve, whole};
+use crate::replay::state::{Whole, heap_after, heap_at, resolve, whole};
 use crate::replay::verdict::Verdict;
-use crate::report::{Asked, Report, VmReport};
+use crate::report::{Asked, Moment, Report, VmReport};
 use crate::source::{FileTrace, Source};
 
+/// `analyze stats`
+#[derive(Debug, Default, Args)]
+pub struct Arguments {
+    /// What is read
+    #[command(flatten)]
+    pub input: Input,
+    /// The moment: a time from the start such as 2.5s or 1m30s, `peak` (most bytes in use) or `end`
+    /// [default: end; peak if the program ended before]
+    #[arg(long, value_name = "TIME", value_parser = parse_moment)]
+    pub at: Option<Asked>,
+    /// Of which VMs
+    #[command(flatten)]
+    pub of: Of,
+    /// How it is written
+    #[command(flatten)]
+    pub written: Written,
+    /// JSON: only what lj-alloc-stats has, without our own key
+    #[arg(long)]
+    pub compat: bool,
+}
+
+impl Arguments {
+    /// `analyze TRACE`
+    pub fn of(traces: Vec<PathBuf>) -> Arguments {
+        Arguments { input: Input { traces }, ..Arguments::default() }
+    }
+}
+
 /// Runs the command.
-pub fn run(arguments: &StatsArguments) -> Result<ExitCode> {
-    if arguments.compat && arguments.format != Format::Json {
+pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+    if arguments.compat && arguments.written.format != Format::Json {
         bail!("--compat is about JSON: add --format json");
     }
-    let source = Source(arguments.trace.clone());
+    let source = Source::of(&arguments.input)?;
     let trace = source.open()?;
     let asked = arguments.at.unwrap_or_default();
-    let report = report(&source.to_string(), &trace, asked, arguments.vm)?;
-    let options = Options { compat: arguments.compat, ..options(arguments.output.as_deref()) };
-    with_output(arguments.output.as_deref(), |out| output::write(&report, arguments.format, &options, out))?;
-    let exact = report.vms.iter().all(|vm| vm.moment.short_of.is_none());
+    let report = report(&source.to_string(), &trace, asked, arguments.of.vm, arguments.of.pid)?;
+    write_with(&report, &arguments.written, |options| Options { compat: arguments.compat, ..options })?;
+    let exact = report.vms.iter().all(|vm| vm.moment.is_as_meant());
     Ok(if exact { exit_code(&report.verdict) } else { ExitCode::from(2) })
 }
 
 /// The heaps of one or all VMs at a moment. For the end and the peak the whole trace is replayed, and the verdict is
 /// about all of it; for a time only what leads there.
-pub fn report(source: &str, trace: &FileTrace, asked: Asked, only: Option<u32>) -> Result<Report> {
+pub fn report(source: &str, trace: &FileTrace, asked: Asked, only: Option<u32>, pid: Option<u32>) -> Result<Report> {
     let plan = Plan::new(trace)?;
-    let numbers: Vec<u32> = plan.vms.keys().copied().filter(|number| only.is_none_or(|only| only == *number)).collect();
-    if let (Some(only), []) = (only, &*numbers) {
-        let known: Vec<String> = plan.vms.keys().map(u32::to_string).collect();
-        bail!("there is no VM {only} in this trace; it has {}", known.join(", "));
-    }
-    let asked = resolve(asked, trace);
-    let (mut heaps, mut unknown) = (Vec::new(), None);
-    let verdict = if let Asked::At(time) = asked {
-        let mut verdict = Verdict::of_trace(&plan, &trace.end);
-        for number in numbers {
-            match heap_at(trace, &plan, number, time) {
-                Ok((heap, moment, replayed)) => {
-                    verdict.add(&replayed);
-                    heaps.push((number, heap, moment));
-                }
-                // Not born yet, for one.
-                Err(error) => unknown = unknown.or(Some(error)),
-            }
-        }
-        verdict
-    } else {
+    let numbers = vms(&plan, only, pid)?;
+    let Asked::At(time) = resolve(asked, trace) else {
         let whole = whole(trace, &plan);
-        for number in numbers {
-            match heap_after(trace, &plan, &whole, number, asked) {
-                Ok((heap, moment)) => heaps.push((number, heap, moment)),
-                // Other VMs of a damaged trace may still have an answer; the verdict tells of the damage.
-                Err(error) => unknown = unknown.or(Some(error)),
-            }
-        }
-        whole.verdict
+        return heaps(source, trace, &plan, &whole, &numbers, asked);
     };
-    if heaps.is_empty() {
-        let error = unknown.unwrap_or_else(|| anyhow!("there is no VM in this trace"));
-        let damage: String = verdict.truncated.iter().chain(&verdict.damage).map(|what| format!("; {what}")).collect();
-        bail!("{error:#}{damage}");
+    let mut verdict = Verdict::of_trace(&plan, trace);
+    let heaps = numbers.into_iter().map(|number| {
+        let (heap, moment, replayed) = heap_at(trace, &plan, number, time)?;
+        verdict.add(&replayed);
+        Ok((number, heap, moment))
+    });
+    let heaps: Vec<Result<At>> = heaps.collect();
+    of_heaps(source, trace, &plan, verdict, heaps)
+}
+
+/// The heaps of some VMs at the end or the peak, after a replay of the whole trace.
+pub fn heaps(
+    source: &str,
+    trace: &FileTrace,
+    plan: &Plan,
+    whole: &Whole,
+    numbers: &[u32],
+    asked: Asked,
+) -> Result<Report> {
+    let asked = resolve(asked, trace);
+    let heaps = numbers
+        .iter()
+        .map(|number| heap_after(trace, plan, whole, *number, asked).map(|(heap, moment)| (*number, heap, moment)));
+    let heaps: Vec<Result<At>> = heaps.collect();
+    of_heaps(source, trace, plan, whole.verdict.clone(), heaps)
+}
+
+/// A VM's heap at a moment.
+type At = (u32, Heap, Moment);
+
+/// A VM that has no answer, not born yet for one, does not keep others from theirs.
+fn of_heaps(source: &str, trace: &FileTrace, plan: &Plan, verdict: Verdict, heaps: Vec<Result<At>>) -> Result<Report> {
+    let (mut known, mut unknown) = (Vec::new(), None);
+    for heap in heaps {
+        match heap {
+            Ok(heap) => known.push(heap),
+            Err(error) => unknown = unknown.or(Some(error)),
+        }
     }
-    let vms = heaps.into_iter().map(|(number, heap, moment)| VmReport {
+    if known.is_empty() {
+        let error = unknown.unwrap_or_else(|| no_vm(plan));
+        bail!("{error:#}{}", damage(&verdict));
+    }
+    let vms = known.into_iter().map(|(number, heap, moment)| VmReport {
         number,
         vm: plan.vms[&number].clone(),
         moment,
@@ -79,7 +121,13 @@ pub fn report(source: &str, trace: &FileTrace, asked: Asked, only: Option<u32>) 
         source: source.to_owned(),
         header: trace.header.clone(),
         vms: vms.collect(),
-        processes: plan.processes,
+        processes: plan.processes.clone(),
         verdict,
     })
+}
+
+/// What to say of a trace without any VM.
+pub(super) fn no_vm(plan: &Plan) -> anyhow::Error {
+    let hint = if plan.breakdowns.is_empty() { "" } else { ": `analyze breakdown` shows where the memory goes" };
+    anyhow!("there is no Lua VM in this trace{hint}")
 }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use shared::heap::{Heap, layout};
 
 /// The bucket of a size: the largest power of two not above it. Bucket 64 counts sizes 64 to 127.
@@ -11,7 +12,7 @@ pub fn bucket(size: u64) -> u64 {
 }
 
 /// How many, and how much.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Tally {
     /// How many.
     pub count: u64,
@@ -20,7 +21,7 @@ pub struct Tally {
 }
 
 /// Things with sizes.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Population {
     /// All of them.
     pub all: Tally,
@@ -58,9 +59,10 @@ impl Population {
 }
 
 impl Tally {
-    fn add(&mut self, other: Tally) {
-        self.count += other.count;
-        self.bytes += other.bytes;
+    /// Adds another tally.
+    pub fn add(&mut self, other: Tally) {
+        self.count = self.count.saturating_add(other.count);
+        self.bytes = self.bytes.saturating_add(other.bytes);
     }
 }
 
@@ -73,7 +75,7 @@ impl FromIterator<u64> for Population {
 }
 
 /// A heap in numbers. `used.bytes + free.bytes + overhead == segments.bytes`, to the byte.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Populations {
     /// Chunks in use, in segments: blocks, but also fenceposts (8 bytes), segment records and the mstate.
     pub used: Population,
@@ -105,6 +107,16 @@ impl Populations {
         }
     }
 
+    /// Adds another heap, as if they were one.
+    pub fn merge(&mut self, other: &Populations) {
+        self.used.merge(&other.used);
+        self.free.merge(&other.free);
+        self.segments.merge(&other.segments);
+        self.direct.merge(&other.direct);
+        self.overhead = self.overhead.saturating_add(other.overhead);
+        self.gc_total = self.gc_total.saturating_add(other.gc_total);
+    }
+
     /// The four populations by name, in the order of every output.
     pub fn named(&self) -> [(&'static str, &Population); 4] {
         [("used", &self.used), ("free", &self.free), ("segments", &self.segments), ("direct", &self.direct)]
@@ -112,7 +124,7 @@ impl Populations {
 }
 
 /// What segments keep outside of chunks: the first one the room behind `top`, each other one its last fencepost's head.
-fn overhead(segments: u64) -> u64 {
+pub(crate) fn overhead(segments: u64) -> u64 {
     match segments {
         0 => 0,
         n => layout::TOP_FOOT + (n - 1) * layout::OLD_FOOT,

@@ -1,12 +1,9 @@
-//! CSV: one row for each VM, population and bucket.
-
-use std::io::Write;
+//! Heaps as rows: one for each VM, population and bucket.
 
 use anyhow::Result;
 use polars::prelude::DataFrame;
-use polars_io::SerWriter;
-use polars_io::csv::write::CsvWriter;
 
+use super::rows::integer;
 use super::words::last_of;
 use crate::report::Report;
 
@@ -23,12 +20,6 @@ struct Columns {
     size_to: Vec<i64>,
     count: Vec<i64>,
     bytes: Vec<i64>,
-}
-
-/// Writes the CSV, a header line first.
-pub fn write(report: &Report, out: &mut dyn Write) -> Result<()> {
-    CsvWriter::new(out).finish(&mut frame(report)?)?;
-    Ok(())
 }
 
 /// The rows: VMs in order, populations in order, buckets by size. `size_to` is the largest size a bucket counts.
@@ -65,21 +56,16 @@ pub fn frame(report: &Report) -> Result<DataFrame> {
     )?)
 }
 
-/// No real size, count or time comes near the limit of `i64`.
-fn integer(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::output::{json, sample};
+    use crate::output::{json, rows, sample};
 
     #[test]
     fn sums_equal_those_of_the_json() {
         let report = sample::report();
         let mut bytes = Vec::new();
-        write(&report, &mut bytes).unwrap();
+        rows::csv(frame(&report).unwrap(), &mut bytes).unwrap();
         let text = String::from_utf8(bytes).unwrap();
         let mut lines = text.lines();
         assert_eq!(lines.next(), Some("trace,pid,vm,label,time_ns,population,size_from,size_to,count,bytes"));
@@ -102,11 +88,11 @@ mod tests {
         report.vms.truncate(1);
         report.vms[0].vm.label = "a,\"b".to_owned();
         let mut bytes = Vec::new();
-        write(&report, &mut bytes).unwrap();
+        rows::csv(frame(&report).unwrap(), &mut bytes).unwrap();
         assert!(String::from_utf8(bytes).unwrap().contains("\"a,\"\"b\""));
         report.vms.clear();
         let mut bytes = Vec::new();
-        write(&report, &mut bytes).unwrap();
+        rows::csv(frame(&report).unwrap(), &mut bytes).unwrap();
         assert_eq!(bytes.iter().filter(|byte| **byte == b'\n').count(), 1);
     }
 }

@@ -1,19 +1,30 @@
-//! Writes a [`Report`] in the form that was asked for. A format is one file or folder here and one line in [`write`].
-//!
-//! Parquet is not among them: it is a tree of files, not a stream.
+//! Writes what a command found in the form that was asked for: one [`Output`] for each command, one folder here for each
+//! of its forms or for each command that has several files of its own.
 
+pub mod batch;
+pub mod breakdown;
 pub mod csv;
+pub mod diff;
+pub mod html;
+pub mod info;
 pub mod json;
+pub mod lifetimes;
+pub mod map;
+pub mod rates;
+pub mod rows;
+pub mod schema;
 pub mod svg;
 pub mod text;
+pub mod timeline;
 pub mod words;
 
 use std::io::Write;
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
+use polars::prelude::DataFrame;
 
-use crate::report::Report;
+use crate::report::{Origin, Report};
 
 /// How a report is written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -23,10 +34,12 @@ pub enum Format {
     Text,
     /// As lj-alloc-stats prints it, with more under the key `ljscope`.
     Json,
-    /// One row for each VM, population and bucket.
+    /// Rows, a header line first.
     Csv,
-    /// A picture: one sheet for each VM.
+    /// A picture.
     Svg,
+    /// The same rows, for programs that read tables; needs -o.
+    Parquet,
 }
 
 /// What shapes an output apart from its format.
@@ -46,15 +59,52 @@ impl Default for Options {
     }
 }
 
-/// Writes a report.
-pub fn write(report: &Report, format: Format, options: &Options, out: &mut dyn Write) -> Result<()> {
+/// What a command found, in every form it is written in. All forms have the same figures.
+pub trait Output {
+    /// What each form begins with.
+    fn origin(&self) -> Origin<'_>;
+    /// For a terminal, in [`Options::width`] columns.
+    fn text(&self, options: &Options, out: &mut dyn Write) -> Result<()>;
+    /// One document, its verdict first.
+    fn json(&self, options: &Options, out: &mut dyn Write) -> Result<()>;
+    /// Rows, for CSV and Parquet. Amounts are `i64`.
+    fn rows(&self) -> Result<DataFrame>;
+    /// A picture without scripts and fonts.
+    fn svg(&self, out: &mut dyn Write) -> Result<()>;
+}
+
+/// Writes what was found.
+pub fn write(found: &dyn Output, format: Format, options: &Options, out: &mut dyn Write) -> Result<()> {
     match format {
-        Format::Text => text::write(report, options, out).context("cannot write the text")?,
-        Format::Json => json::write(report, options.compat, out).context("cannot write the JSON")?,
-        Format::Csv => csv::write(report, out).context("cannot write the CSV")?,
-        Format::Svg => svg::write(report, out).context("cannot write the SVG")?,
+        Format::Text => found.text(options, out).context("cannot write the text")?,
+        Format::Json => found.json(options, out).context("cannot write the JSON")?,
+        Format::Csv => rows::csv(found.rows()?, out).context("cannot write the CSV")?,
+        Format::Svg => found.svg(out).context("cannot write the SVG")?,
+        Format::Parquet => rows::parquet(found.rows()?, out).context("cannot write the Parquet")?,
     }
     out.flush().context("cannot write the output")
+}
+
+impl Output for Report {
+    fn origin(&self) -> Origin<'_> {
+        Origin { source: &self.source, header: &self.header, verdict: &self.verdict }
+    }
+
+    fn text(&self, options: &Options, out: &mut dyn Write) -> Result<()> {
+        Ok(text::write(self, options, out)?)
+    }
+
+    fn json(&self, options: &Options, out: &mut dyn Write) -> Result<()> {
+        Ok(json::write(self, options.compat, out)?)
+    }
+
+    fn rows(&self) -> Result<DataFrame> {
+        csv::frame(self)
+    }
+
+    fn svg(&self, out: &mut dyn Write) -> Result<()> {
+        svg::write(self, out)
+    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,8 @@
 use shared::trace::meta::{Header, Process, Vm};
 
 use crate::metrics::population::{Population, Populations};
-use crate::replay::verdict::{CostReport, Verdict};
+use crate::replay::costs::CostReport;
+use crate::replay::verdict::Verdict;
 use crate::report::{Asked, Moment, Report, VmReport};
 
 /// Two VMs of an nginx worker, one of them without direct blocks.
@@ -23,8 +24,10 @@ pub(crate) fn report() -> Report {
             paused_ns: 41_200_000,
             longest_pause_ns: 20_100_000,
             hit_ns: 1010,
+            hits: 1_171_143,
             target_ns: 1_224_054_430,
             recorder_cpu_ns: 810_000_000,
+            ..CostReport::default()
         }),
         ..Verdict::default()
     };
@@ -56,7 +59,13 @@ pub(crate) fn vm(number: u32, label: &str, chunks: u64, direct: bool) -> VmRepor
             gc64: true,
             ..Vm::default()
         },
-        moment: Moment { time: 9_871_234_567, asked: Asked::End, calls_since_keyframe: 12_345, short_of: None },
+        moment: Moment {
+            time: 9_871_234_567,
+            asked: Asked::End,
+            calls_since_keyframe: 12_345,
+            short_of: None,
+            between_windows: false,
+        },
         populations: populations(chunks, direct),
     }
 }

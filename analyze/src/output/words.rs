@@ -4,7 +4,8 @@ use bytesize::ByteSize;
 use shared::Nanos;
 use shared::trace::meta::{Header, Vm};
 
-use crate::replay::verdict::{Judgement, Verdict};
+use crate::replay::costs::CostReport;
+use crate::replay::verdict::{Judgement, Verdict, Windows};
 use crate::report::{Asked, Moment};
 
 /// `1,171,143`
@@ -28,6 +29,11 @@ pub fn count(number: u64, noun: &str) -> String {
 /// `744 B`, `79.4 MiB`
 pub fn bytes(bytes: u64) -> String {
     ByteSize(bytes).display().iec().to_string()
+}
+
+/// The same in about three characters, as `ls -h` shows sizes: `280`, `23K`, `1.5M`.
+pub fn short_bytes(bytes: u64) -> String {
+    super::svg::short(super::svg::Unit::Bytes, bytes)
 }
 
 /// Units of memory, each 1024 of the one before.
@@ -89,6 +95,8 @@ pub fn build(vm: &Vm) -> String {
 pub fn moment(moment: &Moment) -> String {
     let asked = match moment.asked {
         Asked::Default => "",
+        Asked::End if moment.between_windows && moment.calls_since_keyframe == 0 => "",
+        Asked::End if moment.between_windows => ", the end of the last window",
         Asked::End => ", the end of the trace",
         Asked::Peak => ", the peak",
         Asked::At(asked) if asked != moment.time => &format!(", the last call before {}", time(asked)),
@@ -99,6 +107,32 @@ pub fn moment(moment: &Moment) -> String {
         calls => format!("{} after a keyframe", count(calls, "call")),
     };
     format!("at {}{asked}; {known}", time(moment.time))
+}
+
+/// Why a moment is not the one asked for: `recorded in windows; …`, `not the moment asked for: calls are missing`.
+pub fn short_of(moment: &Moment) -> Option<String> {
+    let short_of = moment.short_of.as_ref()?;
+    Some(if moment.between_windows { short_of.clone() } else { format!("not the moment asked for: {short_of}") })
+}
+
+/// `12 windows, 11 from a keyframe on, 3 of them to another one`
+pub fn windows(windows: &Windows) -> String {
+    let Windows { all, with_keyframe, proven, lossy } = *windows;
+    let lossy = if lossy > 0 { format!(", {} with losses", thousands(lossy)) } else { String::new() };
+    format!(
+        "{}, {} from a keyframe on, {} of these up to another one{lossy}; calls between windows are left out",
+        count(all, "window"),
+        thousands(with_keyframe),
+        thousands(proven),
+    )
+}
+
+/// `mapped bytes between windows: 1 of 12 stretches differ`
+pub fn followed(verdict: &Verdict) -> String {
+    let Verdict { followed, followed_differing, .. } = *verdict;
+    let stretches = format!("{} of {}", thousands(followed_differing), count(followed, "stretch"));
+    let stretches = stretches.replace("stretchs", "stretches");
+    format!("mapped bytes between windows: {stretches} differ{}", if followed_differing == 1 { "s" } else { "" })
 }
 
 /// The verdict in a word.
@@ -113,6 +147,15 @@ pub fn judgement(judgement: Judgement) -> &'static str {
 
 /// What was replayed and compared, in a sentence that goes with the [`judgement`].
 pub fn replayed(verdict: &Verdict) -> String {
+    if !verdict.without_keyframe.is_empty() && verdict.keyframes == 0 {
+        return format!(
+            "no heap is known, for there is no keyframe; {} in windows counted",
+            count(verdict.calls_counted, "call")
+        );
+    }
+    if verdict.calls == 0 && verdict.keyframes == 0 {
+        return "no calls to replay, and no heap in the trace".to_owned();
+    }
     if verdict.calls == 0 && verdict.keyframes_compared == 0 {
         return "no calls to replay, the heap is shown as it was copied".to_owned();
     }
@@ -138,6 +181,38 @@ pub fn replayed(verdict: &Verdict) -> String {
         thousands(differ),
         if differ == 1 { "differs" } else { "differ" },
     )
+}
+
+/// `1.31 s of the target's 4.44 s (29.6 %), worst minute 31.00 %: 24 pauses of 23.3 ms in all, …`
+pub fn paid(cost: &CostReport, whose: &str) -> String {
+    let CostReport { elapsed_ns, pauses, paused_ns, longest_pause_ns, hit_ns, hits, target_ns, .. } = *cost;
+    let hits = match (hits, hit_ns) {
+        (0, _) => String::new(),
+        (hits, 0) => format!(", {} not measured", count(hits, "hit")),
+        (hits, each) => format!(", {} of {}", count(hits, "hit"), duration(each)),
+    };
+    let longest = if pauses > 1 { format!(", the longest {}", duration(longest_pause_ns)) } else { String::new() };
+    let worst = match cost.worst_minute_ppm {
+        0 => String::new(),
+        ppm => format!(", worst minute {:.2} %", ppm as f64 / 1e4),
+    };
+    format!(
+        "{} of {whose}{} ({}){worst}: {} of {} in all{longest}{hits}",
+        duration(target_ns),
+        duration(elapsed_ns),
+        share(target_ns, elapsed_ns),
+        count(pauses, "pause"),
+        duration(paused_ns),
+    )
+}
+
+/// Which parts of a recording a trace is: `part 3 of a `, `parts 1 to 3 of a `; nothing if it is all of it.
+pub fn parts(parts: &[u64]) -> String {
+    match parts {
+        [] => String::new(),
+        [one] => format!("part {one} of a "),
+        [first, .., last] => format!("parts {first} to {last} of a "),
+    }
 }
 
 /// Where and when: `full recording on web-1 (Linux 6.1.0 x86_64), started 2026-11-22 05:00:00 UTC`.

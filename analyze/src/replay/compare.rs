@@ -2,12 +2,13 @@
 
 use std::cmp::Ordering;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use shared::call::{Call, CallKind};
 use shared::heap::{Chunk, Heap};
 
 /// How a keyframe differs from what the replay arrived at.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Comparison {
     /// Chunks in the real heap.
     pub chunks: u64,

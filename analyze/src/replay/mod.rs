@@ -1,10 +1,16 @@
 //! Re-executes the allocator over a trace, and says how far that can be trusted.
 //!
 //! A keyframe makes what follows it independent of what precedes it. So a trace falls into [`Stretch`]es, from a
-//! keyframe to the next one of the same VM, a gap, or the end, and all of them replay side by side.
+//! keyframe to the next one of the same VM, a gap, the end of a window, or the end, and all of them replay side by side.
 
 pub mod compare;
+pub mod costs;
+pub mod follow;
+pub mod observe;
+pub mod period;
 pub mod run;
+pub mod spans;
+mod split;
 pub mod state;
 pub mod system;
 pub mod verdict;
@@ -14,8 +20,9 @@ use std::io::{Read, Seek};
 
 use shared::Nanos;
 use shared::trace::TraceError;
+use shared::trace::breakdown::Breakdown;
 use shared::trace::frame::Kind;
-use shared::trace::meta::{Gap, Process, Vm};
+use shared::trace::meta::{Gap, Missed, Process, Vm, Window};
 use shared::trace::reader::{Frame, Trace};
 
 /// What follows a keyframe of a VM, up to where the replay must stop.
@@ -31,6 +38,12 @@ pub struct Stretch {
     pub blocks: Vec<Frame>,
     /// What it ends with.
     pub end: StretchEnd,
+    /// The call before its keyframe or the one behind its end is not in the trace: it belongs to no window, or is lost.
+    pub unseen: bool,
+    /// The mapping calls behind a window's end.
+    pub trailing: Vec<Frame>,
+    /// Those lead to the next keyframe of the VM, which the next stretch starts at.
+    pub followed: bool,
 }
 
 /// Why a stretch ends.
@@ -40,6 +53,10 @@ pub enum StretchEnd {
     Keyframe(Frame, Option<Frame>),
     /// At a gap.
     Gap(Frame),
+    /// With its window, as planned, at that time.
+    Window(Nanos),
+    /// With its part, which ends at that time: the next one does not go on from there.
+    Part(Nanos),
     /// With the trace, or its last whole frame.
     Trace,
 }
@@ -56,21 +73,74 @@ impl Stretch {
     }
 }
 
+/// A window as one VM has it.
+#[derive(Debug, Clone)]
+pub struct WindowAt {
+    /// The VM.
+    pub vm: u32,
+    /// The window, as the trace tells.
+    pub window: Window,
+    /// The VM's calls in it: of those before its keyframe, if it has one, nobody speaks.
+    pub blocks: Vec<Frame>,
+    /// It starts at a keyframe, so that it can be replayed.
+    pub keyframe: bool,
+    /// It ends with a keyframe, too.
+    pub proven: bool,
+}
+
+/// Where a process's memory went, at a moment: enough to choose among such looks.
+#[derive(Debug, Clone, Copy)]
+pub struct BreakdownAt {
+    /// Its frame, which holds the rest.
+    pub frame: Frame,
+    /// The process.
+    pub pid: u32,
+    /// When that was started: tells two users of a pid apart.
+    pub started_ticks: u64,
+    /// Its resident bytes.
+    pub resident: u64,
+}
+
+/// When a process was recorded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Life {
+    /// When it was found.
+    pub found: Nanos,
+    /// When its part of the recording ended, if the trace tells.
+    pub ended: Option<Nanos>,
+}
+
 /// A trace's frames, put in order.
 #[derive(Debug, Default)]
 pub struct Plan {
     /// The processes, as they stand in the trace.
     pub processes: Vec<Process>,
+    /// When each of them was recorded.
+    pub lives: Vec<Life>,
     /// The VMs by number.
     pub vms: BTreeMap<u32, Vm>,
+    /// Which of the processes a VM lives in.
+    pub process_of: BTreeMap<u32, usize>,
     /// The stretches, by VM, in order of time.
     pub stretches: Vec<Stretch>,
-    /// The gaps, with their VM and time.
+    /// The gaps where something is missing, with their VM and time.
     pub gaps: Vec<(u32, Nanos, Gap)>,
+    /// The windows, by VM, in order of time.
+    pub windows: Vec<WindowAt>,
+    /// VMs that a part does not go on with where the part before ended, with the part's number.
+    pub apart: Vec<(u32, u64)>,
+    /// The keyframes that were to be taken and were not, with their time.
+    pub missed: Vec<(Nanos, Missed)>,
+    /// The breakdowns, in order of time; each once, though it may stand in two parts.
+    pub breakdowns: Vec<BreakdownAt>,
+    /// Frames beside the heaps' that could not be read.
+    pub damage: Vec<String>,
     /// Calls before a VM's first keyframe.
     pub early: u64,
     /// Calls between a gap and the next keyframe.
     pub cut_off: u64,
+    /// Calls in windows without a keyframe.
+    pub counted: u64,
     /// Calls in the trace.
     pub calls: u64,
     /// Keyframes in the trace.
@@ -87,63 +157,70 @@ impl Plan {
         for frame in &trace.frames {
             plan.end = plan.end.max(frame.head.end);
             match frame.head.kind {
-                Kind::Process => plan.processes.push(trace.process(frame)?),
+                Kind::Process => plan.add_process(frame.head.start, trace.process(frame)?),
                 Kind::Vm => {
-                    plan.vms.insert(frame.head.vm, trace.vm(frame)?);
+                    let vm = trace.vm(frame)?;
+                    if let Some(process) = plan.processes.iter().rposition(|process| process.pid == vm.pid) {
+                        plan.process_of.entry(frame.head.vm).or_insert(process);
+                    }
+                    plan.vms.insert(frame.head.vm, vm);
                 }
                 Kind::Calls | Kind::Keyframe | Kind::Gap => by_vm.entry(frame.head.vm).or_default().push(*frame),
+                Kind::Missed => plan.missed.push((frame.head.start, trace.missed(frame)?)),
+                // Nothing else hangs on one: without it the rest can be read.
+                Kind::Breakdown => match trace.breakdown(frame) {
+                    Ok(breakdown) => plan.add_breakdown(*frame, &breakdown),
+                    Err(TraceError::Io(error)) => return Err(error.into()),
+                    Err(error) => plan.damage.push(error.to_string()),
+                },
                 Kind::Header | Kind::Trailer | Kind::Unknown(_) => {}
             }
         }
+        let key = |at: &BreakdownAt| (at.frame.head.start, at.pid, at.started_ticks);
+        plan.breakdowns.sort_by_key(key);
+        plan.breakdowns.dedup_by_key(|at| key(at));
         for (vm, frames) in by_vm {
-            plan.split(trace, vm, &frames)?;
+            split::split(&mut plan, trace, vm, &frames)?;
         }
         Ok(plan)
     }
 
-    /// Cuts one VM's frames into stretches.
-    fn split<R: Read + Seek>(&mut self, trace: &Trace<R>, vm: u32, frames: &[Frame]) -> Result<(), TraceError> {
-        let mut open: Option<Stretch> = None;
-        let (mut last_block, mut seen_keyframe) = (None, false);
-        for (at, frame) in frames.iter().enumerate() {
-            match frame.head.kind {
-                Kind::Calls => {
-                    self.calls += u64::from(frame.head.count);
-                    match &mut open {
-                        Some(stretch) => stretch.blocks.push(*frame),
-                        None if seen_keyframe => self.cut_off += u64::from(frame.head.count),
-                        None => self.early += u64::from(frame.head.count),
-                    }
-                    last_block = Some(*frame);
-                }
-                Kind::Keyframe => {
-                    self.keyframes += 1;
-                    seen_keyframe = true;
-                    let after = frames[at + 1..].first().filter(|next| next.head.kind == Kind::Calls).copied();
-                    let end = StretchEnd::Keyframe(*frame, after);
-                    self.stretches.extend(open.take().map(|stretch| Stretch { end, ..stretch }));
-                    open = Some(Stretch {
-                        vm,
-                        keyframe: *frame,
-                        before: last_block,
-                        blocks: Vec::new(),
-                        end: StretchEnd::Trace,
-                    });
-                }
-                _ => {
-                    self.gaps.push((vm, frame.head.start, trace.gap(frame)?));
-                    let end = StretchEnd::Gap(*frame);
-                    self.stretches.extend(open.take().map(|stretch| Stretch { end, ..stretch }));
-                    last_block = None;
-                }
+    /// Takes a process, or the newer word on one.
+    fn add_process(&mut self, time: Nanos, process: Process) {
+        let key = |process: &Process| (process.pid, process.started_ticks);
+        let ended = (!process.ended.is_empty()).then_some(time);
+        match self.processes.iter().position(|known| key(known) == key(&process)) {
+            Some(at) => {
+                self.lives[at].ended = ended.or(self.lives[at].ended);
+                self.processes[at] = process;
+            }
+            None => {
+                self.lives.push(Life { found: time, ended });
+                self.processes.push(process);
             }
         }
-        self.stretches.extend(open);
-        Ok(())
+    }
+
+    fn add_breakdown(&mut self, frame: Frame, breakdown: &Breakdown) {
+        let at = BreakdownAt {
+            frame,
+            pid: breakdown.pid,
+            started_ticks: breakdown.started_ticks,
+            resident: breakdown.total.resident,
+        };
+        self.breakdowns.push(at);
     }
 
     /// The stretches of one VM.
     pub fn of_vm(&self, vm: u32) -> impl DoubleEndedIterator<Item = &Stretch> {
         self.stretches.iter().filter(move |stretch| stretch.vm == vm)
+    }
+
+    /// VMs that were recorded in windows, but never with a keyframe.
+    pub fn without_keyframe(&self) -> Vec<u32> {
+        let mut vms: Vec<u32> = self.windows.iter().map(|at| at.vm).collect();
+        vms.dedup();
+        vms.retain(|vm| self.of_vm(*vm).next().is_none());
+        vms
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Seek};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use shared::Nanos;
 use shared::call::Call;
@@ -11,6 +12,8 @@ use shared::trace::calls::Block;
 use shared::trace::reader::{Frame, Trace};
 
 use super::compare::{Comparison, in_flight};
+use super::follow::{Followed, changes, mapped};
+use super::observe::Observer;
 use super::system::Recorded;
 use super::{Stretch, StretchEnd};
 use crate::model::{Allocator, ReleaseCheck};
@@ -27,7 +30,7 @@ pub enum Until {
 }
 
 /// Where the trace and the model disagree.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ContradictionAt {
     /// The VM.
     pub vm: u32,
@@ -72,6 +75,17 @@ pub struct Replayed {
     pub time: Nanos,
     /// The highest point on the way.
     pub peak: Peak,
+    /// Memory mapped at its keyframe, in bytes; 0 if that could not be read.
+    pub mapped: u64,
+    /// Memory mapped behind the mapping calls that follow its window.
+    pub followed: Option<Followed>,
+}
+
+impl Replayed {
+    /// It did not get to the stretch's end.
+    pub fn is_cut_short(&self) -> bool {
+        self.contradiction.is_some() || self.damage.is_some()
+    }
 }
 
 /// How many calls ahead the model is told of: enough to hide the time memory takes.
@@ -80,8 +94,9 @@ const EXPECTED: usize = 12;
 /// How many blocks are decoded ahead, side by side: 2 MB each.
 const AHEAD: usize = 4;
 
-struct Runner {
+struct Runner<'o, O> {
     outcome: Replayed,
+    observer: &'o mut O,
     system: Recorded,
     /// The last call, until all mapping calls behind it are known.
     open: Option<Call>,
@@ -91,6 +106,16 @@ struct Runner {
 
 /// Replays a stretch.
 pub fn run<R: Read + Seek + Send>(trace: &Trace<R>, stretch: &Stretch, until: Until) -> Replayed {
+    run_observed(trace, stretch, until, &mut ())
+}
+
+/// Replays a stretch while somebody looks on.
+pub fn run_observed<R: Read + Seek + Send, O: Observer>(
+    trace: &Trace<R>,
+    stretch: &Stretch,
+    until: Until,
+    observer: &mut O,
+) -> Replayed {
     let time = stretch.keyframe.head.start;
     let outcome = Replayed {
         vm: stretch.vm,
@@ -103,8 +128,10 @@ pub fn run<R: Read + Seek + Send>(trace: &Trace<R>, stretch: &Stretch, until: Un
         release_check: None,
         time,
         peak: Peak { time, ..Peak::default() },
+        mapped: 0,
+        followed: None,
     };
-    let mut runner = Runner { outcome, system: Recorded::default(), open: None, until, done: false };
+    let mut runner = Runner { outcome, observer, system: Recorded::default(), open: None, until, done: false };
     if let Err(error) = runner.replay(trace, stretch) {
         runner.outcome.damage = Some(error.to_string());
         runner.outcome.skipped = stretch.calls() - runner.outcome.calls.min(stretch.calls());
@@ -112,15 +139,18 @@ pub fn run<R: Read + Seek + Send>(trace: &Trace<R>, stretch: &Stretch, until: Un
     runner.outcome
 }
 
-impl Runner {
+impl<O: Observer> Runner<'_, O> {
     fn replay<R: Read + Seek + Send>(&mut self, trace: &Trace<R>, stretch: &Stretch) -> Result<(), TraceError> {
         let start = trace.keyframe(&stretch.keyframe)?.heap;
         let gc_start = start.gc_total;
+        let unseen = if stretch.unseen { largest(&start) } else { 0 };
         let at = stretch.keyframe.offset;
         let model = Allocator::from_heap(&start)
             .map_err(|error| TraceError::Damaged { at, what: format!("the keyframe is no heap: {error}") })?;
         drop(start);
         self.outcome.peak.bytes = occupied(&model);
+        self.outcome.mapped = mapped(&model.totals());
+        self.observer.start(self.outcome.time, &model);
         self.outcome.state = Some(model);
         let (mut first, mut last) = (None, None);
         let mut batches = stretch.blocks.chunks(AHEAD);
@@ -145,7 +175,7 @@ impl Runner {
             }
         }
         if !self.done {
-            self.close_call();
+            self.end_window(trace, stretch)?;
         }
         if self.outcome.contradiction.is_some() {
             self.outcome.skipped = stretch.calls() - self.outcome.calls;
@@ -153,7 +183,25 @@ impl Runner {
             let calls_next_to_start = (last_call(trace, stretch.before)?, first);
             let calls_next_to_end = (last.or(calls_next_to_start.0), first_call(trace, *after)?);
             let real = trace.keyframe(frame)?.heap;
-            self.compare(&real, gc_start, calls_next_to_start, calls_next_to_end);
+            self.compare(&real, gc_start, calls_next_to_start, calls_next_to_end, unseen);
+        }
+        Ok(())
+    }
+
+    /// Executes the last call. If a window ends here, mapping calls follow it.
+    fn end_window<R: Read + Seek + Send>(&mut self, trace: &Trace<R>, stretch: &Stretch) -> Result<(), TraceError> {
+        let mut trailing = Vec::new();
+        for block in decode(trace, &stretch.trailing) {
+            trailing.extend(block?.maps.into_iter().map(|(_, map)| map));
+        }
+        self.system.push_late(&trailing);
+        self.close_call();
+        if let (None, Some(model), StretchEnd::Window(_)) =
+            (&self.outcome.contradiction, &self.outcome.state, &stretch.end)
+        {
+            let later = changes(&trailing).wrapping_sub(self.system.taken_late());
+            let bytes = mapped(&model.totals()).wrapping_add(later);
+            self.outcome.followed = Some(Followed { bytes, or: bytes.wrapping_add(self.system.left_over()) });
         }
         Ok(())
     }
@@ -200,6 +248,9 @@ impl Runner {
             self.done = true;
             return;
         }
+        if let Ok(outcome) = &result {
+            self.observer.call(&call, outcome, model);
+        }
         self.outcome.calls += 1;
         self.outcome.time = call.time;
         let bytes = occupied(model);
@@ -208,7 +259,8 @@ impl Runner {
         }
     }
 
-    fn compare(&mut self, real: &Heap, gc_start: u64, start: CallPair, end: CallPair) {
+    /// Compares with a keyframe. `unseen`: what `gc.total` may be off by because of a call that is not in the trace.
+    fn compare(&mut self, real: &Heap, gc_start: u64, start: CallPair, end: CallPair, unseen: u64) {
         let Some(model) = &self.outcome.state else { return };
         let replayed = model.to_heap();
         let mut comparison = Comparison::of(&replayed, real);
@@ -219,7 +271,8 @@ impl Runner {
                 .into_iter()
                 .any(|at_end| real.gc_total == true_start.wrapping_add(counted).wrapping_add(at_end))
         });
-        if !explained {
+        let off = real.gc_total.wrapping_sub(gc_start.wrapping_add(counted));
+        if !explained && off.min(off.wrapping_neg()) > unseen {
             comparison.differing.push("gc.total");
         }
         self.outcome.comparison = Some(comparison);
@@ -232,6 +285,12 @@ type CallPair = (Option<Call>, Option<Call>);
 fn occupied(model: &Allocator) -> u64 {
     let totals = model.totals();
     totals.used_bytes + totals.direct_bytes
+}
+
+/// The largest block of a heap: as much may a call add to or take from `gc.total`.
+fn largest(heap: &Heap) -> u64 {
+    let chunks = heap.chunks.iter().filter(|chunk| chunk.used).map(|chunk| chunk.size);
+    chunks.chain(heap.direct.iter().map(|direct| direct.size)).max().unwrap_or(0)
 }
 
 fn decode<R: Read + Seek + Send>(trace: &Trace<R>, frames: &[Frame]) -> Vec<Result<Block, TraceError>> {

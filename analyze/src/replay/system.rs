@@ -3,6 +3,7 @@
 use shared::Addr;
 use shared::call::{MapCall, MapOp};
 
+use super::follow::{change, changes};
 use crate::model::System;
 
 /// The mapping calls between one call at the door and the next. Not all need be the allocator's: what it does not
@@ -11,6 +12,10 @@ use crate::model::System;
 pub struct Recorded {
     maps: Vec<MapCall>,
     at: usize,
+    /// How many of them stand behind the window that the call belongs to.
+    late: usize,
+    /// What those that were taken of these add to mapped memory.
+    taken_late: u64,
     /// What the allocator must have called and the trace does not tell of.
     pub missing: Option<MissingMap>,
 }
@@ -32,7 +37,7 @@ impl Recorded {
     pub fn clear(&mut self) {
         if !self.maps.is_empty() || self.missing.is_some() {
             self.maps.clear();
-            self.at = 0;
+            (self.at, self.late, self.taken_late) = (0, 0, 0);
             self.missing = None;
         }
     }
@@ -42,10 +47,36 @@ impl Recorded {
         self.maps.push(map);
     }
 
+    /// Adds mapping calls from behind the window that the current call, its last one, belongs to: a window may be closed
+    /// between a call and its mapping calls.
+    pub fn push_late(&mut self, maps: &[MapCall]) {
+        self.maps.extend_from_slice(maps);
+        self.late += maps.len();
+    }
+
+    /// What the mapping calls that were taken from behind the window add to mapped memory.
+    pub fn taken_late(&self) -> u64 {
+        self.taken_late
+    }
+
+    /// What those within the window that were not taken would add.
+    pub fn left_over(&self) -> u64 {
+        let own = self.maps.len() - self.late;
+        changes(&self.maps[self.at.min(own)..own])
+    }
+
+    /// Goes on behind a mapping call.
+    fn take(&mut self, index: usize) {
+        if index + self.late >= self.maps.len() {
+            self.taken_late = self.taken_late.wrapping_add(change(&self.maps[index]));
+        }
+        self.at = index + 1;
+    }
+
     /// The next mapping call that `wanted` accepts; those before it are not the allocator's.
     fn next(&mut self, wanted: impl Fn(&MapCall) -> bool) -> Option<MapCall> {
         let found = self.at + self.maps[self.at..].iter().position(wanted)?;
-        self.at = found + 1;
+        self.take(found);
         Some(self.maps[found])
     }
 
@@ -62,8 +93,12 @@ impl System for Recorded {
             tries += 1;
             let Some(addr) = map.ok() else { continue };
             let rejected = |next: &MapCall| next.op == MapOp::Unmap && next.addr == addr && next.len == len;
-            if self.maps.get(self.at).is_some_and(rejected) {
-                self.at += 1;
+            // Behind the window the block's own end may follow at once; LuaJIT would have tried again.
+            let again = |next: &MapCall| next.op == MapOp::Map && next.len == len;
+            let late = self.at + self.late > self.maps.len();
+            let tried_again = !late || self.maps.get(self.at + 1).is_some_and(again);
+            if self.maps.get(self.at).is_some_and(rejected) && tried_again {
+                self.take(self.at);
                 continue;
             }
             return Some(addr);
@@ -96,6 +131,8 @@ impl System for Recorded {
     }
 
     fn unmaps_next(&self, base: Addr, len: u64) -> bool {
-        self.maps[self.at..].iter().any(|map| map.op == MapOp::Unmap && map.addr == base && map.len == len)
+        // Later ones may be of calls that were not recorded.
+        let own = self.maps.len() - self.late;
+        self.maps[self.at.min(own)..own].iter().any(|map| map.op == MapOp::Unmap && map.addr == base && map.len == len)
     }
 }

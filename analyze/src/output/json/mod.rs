@@ -4,11 +4,14 @@ mod types;
 
 use std::io::{self, Write};
 
-use shared::trace::meta::Header;
+use schemars::JsonSchema;
+use serde::Serialize;
+use shared::Nanos;
+use shared::trace::meta::{Header, Process, Vm};
 
 use super::words::last_of;
 use crate::metrics::population::{Population, Populations, Tally};
-use crate::report::{Asked, Moment, Report, VmReport};
+use crate::report::{Asked, Moment, Origin, Report, VmReport};
 
 pub use types::*;
 
@@ -19,6 +22,31 @@ pub fn write(report: &Report, compat: bool, out: &mut dyn Write) -> io::Result<(
         [one] => serde_json::to_writer_pretty(&mut *out, one)?,
         all => serde_json::to_writer_pretty(&mut *out, all)?,
     }
+    out.write_all(b"\n")
+}
+
+/// What the document of every command but `stats` begins with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Head {
+    /// How far the rest can be trusted.
+    pub verdict: VerdictFacts,
+    /// The trace's name.
+    pub source: String,
+    /// The recording.
+    pub recording: Recording,
+}
+
+impl Head {
+    /// What a report begins with.
+    pub fn of(origin: Origin<'_>) -> Head {
+        let verdict = VerdictFacts { judgement: origin.verdict.judgement(), verdict: origin.verdict.clone() };
+        Head { verdict, source: origin.source.to_owned(), recording: Recording::of(origin.header) }
+    }
+}
+
+/// Writes a document, and a line's end.
+pub fn document(document: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, document)?;
     out.write_all(b"\n")
 }
 
@@ -56,19 +84,11 @@ impl Summary {
 
 impl Ljscope {
     fn new(report: &Report, vm: &VmReport) -> Ljscope {
-        let process = report.processes.iter().find(|process| process.pid == vm.vm.pid);
         let populations = vm.populations.named();
         Ljscope {
             source: report.source.clone(),
             recording: Recording::of(&report.header),
-            vm: VmFacts {
-                number: vm.number,
-                label: vm.vm.label.clone(),
-                pid: vm.vm.pid,
-                program: process.map(|process| process.program.clone()),
-                build: vm.vm.build.clone(),
-                gc64: vm.vm.gc64,
-            },
+            vm: VmFacts::of(vm.number, &vm.vm, &report.processes),
             moment: MomentFacts::of(&vm.moment),
             verdict: VerdictFacts { judgement: report.verdict.judgement(), verdict: report.verdict.clone() },
             populations: populations
@@ -81,7 +101,8 @@ impl Ljscope {
 }
 
 impl Recording {
-    fn of(header: &Header) -> Recording {
+    /// What a header says.
+    pub fn of(header: &Header) -> Recording {
         Recording {
             writer: header.writer.clone(),
             mode: header.mode.clone(),
@@ -93,26 +114,49 @@ impl Recording {
     }
 }
 
+impl VmFacts {
+    /// What a trace says of a VM.
+    pub fn of(number: u32, vm: &Vm, processes: &[Process]) -> VmFacts {
+        let process = processes.iter().find(|process| process.pid == vm.pid);
+        VmFacts {
+            number,
+            label: vm.label.clone(),
+            pid: vm.pid,
+            program: process.map(|process| process.program.clone()),
+            build: vm.build.clone(),
+            gc64: vm.gc64,
+        }
+    }
+}
+
 impl MomentFacts {
-    fn of(moment: &Moment) -> MomentFacts {
-        let (asked, asked_time_ns) = match moment.asked {
-            Asked::Default => ("default", None),
-            Asked::End => ("end", None),
-            Asked::Peak => ("peak", None),
-            Asked::At(time) => ("at", Some(time)),
-        };
+    /// A moment that a heap is known at.
+    pub fn of(moment: &Moment) -> MomentFacts {
+        let (asked, asked_time_ns) = asked(moment.asked);
         MomentFacts {
             time_ns: moment.time,
             asked: asked.to_owned(),
             asked_time_ns,
             calls_since_keyframe: moment.calls_since_keyframe,
             short_of: moment.short_of.clone(),
+            between_windows: moment.between_windows,
         }
     }
 }
 
+/// What was asked for in a word, and the time with `at`.
+pub fn asked(asked: Asked) -> (&'static str, Option<Nanos>) {
+    match asked {
+        Asked::Default => ("default", None),
+        Asked::End => ("end", None),
+        Asked::Peak => ("peak", None),
+        Asked::At(time) => ("at", Some(time)),
+    }
+}
+
 impl PopulationFacts {
-    fn of(population: &Population) -> PopulationFacts {
+    /// A population with its buckets.
+    pub fn of(population: &Population) -> PopulationFacts {
         let bucket = |(size_from, tally): (&u64, &Tally)| Bucket {
             size_from: *size_from,
             size_to: last_of(*size_from),

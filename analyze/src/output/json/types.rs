@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::replay::verdict::{Judgement, Verdict};
 
 /// A VM's heap, with the names and types of lj-alloc-stats. All sizes are in bytes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Stats {
     /// Chunks by size.
     pub distributions: Distributions,
@@ -29,7 +30,7 @@ pub struct Stats {
 }
 
 /// Counts by size, ascending. Their sums are the populations' counts.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Distributions {
     /// Of segments.
     pub segments: Vec<Bar>,
@@ -40,7 +41,7 @@ pub struct Distributions {
 }
 
 /// How many have a size in a bucket.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Bar {
     /// How many.
     pub count: u64,
@@ -49,7 +50,7 @@ pub struct Bar {
 }
 
 /// A population's figures; all 0 if it is empty.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Summary {
     /// The smallest size.
     pub min: u64,
@@ -62,7 +63,7 @@ pub struct Summary {
 }
 
 /// What ljscope adds: where the figures come from, how far they can be trusted, and the rest of them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Ljscope {
     /// The trace's name.
     pub source: String,
@@ -84,11 +85,11 @@ pub struct Ljscope {
 }
 
 /// Where, when and how a trace was recorded.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Recording {
     /// Program and version that wrote the trace.
     pub writer: String,
-    /// `snapshot` or `full`.
+    /// `snapshot`, `sample` or `full`.
     pub mode: String,
     /// Wall-clock start, nanoseconds since 1970 UTC. All other times count from here.
     pub started_unix_ns: u64,
@@ -101,7 +102,7 @@ pub struct Recording {
 }
 
 /// What a VM is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct VmFacts {
     /// Its number in the trace.
     pub number: u32,
@@ -118,7 +119,7 @@ pub struct VmFacts {
 }
 
 /// A moment, and how the heap at it is known.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct MomentFacts {
     /// Time of the last call before it, or of the keyframe.
     pub time_ns: u64,
@@ -130,10 +131,12 @@ pub struct MomentFacts {
     pub calls_since_keyframe: u64,
     /// Why this is not the moment that was asked for, if it is not.
     pub short_of: Option<String>,
+    /// That is so by design: calls between windows are not recorded.
+    pub between_windows: bool,
 }
 
 /// The verdict, with its judgement in a word.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct VerdictFacts {
     /// The judgement.
     pub judgement: Judgement,
@@ -143,7 +146,7 @@ pub struct VerdictFacts {
 }
 
 /// A population with counts and bytes by size.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct PopulationFacts {
     /// How many.
     pub count: u64,
@@ -158,7 +161,7 @@ pub struct PopulationFacts {
 }
 
 /// What a population has of a range of sizes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Bucket {
     /// The smallest size that is counted here, a power of two.
     pub size_from: u64,

@@ -1,10 +1,23 @@
 //! A picture: for each VM a sheet with the populations by size. No scripts, no font files, the same bytes each time;
 //! right on light and on dark paper.
 
+mod area;
+mod bars;
+mod breakdown;
+mod cells;
+mod curve;
+mod diff;
+mod heat;
+mod lifetimes;
+mod map;
 mod palette;
 mod panel;
-mod scale;
+mod pie;
+mod rates;
+pub(in crate::output) mod scale;
+mod series;
 mod sheet;
+mod timeline;
 
 use std::io::Write;
 
@@ -12,8 +25,17 @@ use anyhow::{Context, Result};
 use plotters::prelude::{DrawingArea, IntoDrawingArea, SVGBackend};
 
 use self::palette::PAPER;
+use self::sheet::Item;
 use super::words;
 use crate::report::{Report, VmReport};
+
+pub use breakdown::write as write_breakdown;
+pub use diff::write as write_diff;
+pub use lifetimes::write as write_lifetimes;
+pub use map::write as write_map;
+pub use rates::write as write_rates;
+pub(super) use scale::{Unit, short};
+pub use timeline::write as write_timeline;
 
 /// Pixels across. Printed 17 cm wide, a pixel is 0.54 points and the smallest text, of 12 pixels, 6.4.
 const WIDTH: u32 = 900;
@@ -26,26 +48,32 @@ type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
 
 /// Writes the picture, sheets one below the other.
 pub fn write(report: &Report, out: &mut dyn Write) -> Result<()> {
-    let drawing = draw(report)?;
+    let sheets: Vec<Vec<Item>> = report.vms.iter().map(|vm| sheet::items(report, vm)).collect();
+    document(&title(report), &description(report), &sheets, out)
+}
+
+/// Writes a picture of sheets, with what it is of and what it shows in words.
+fn document(title: &str, description: &str, sheets: &[Vec<Item>], out: &mut dyn Write) -> Result<()> {
+    let drawing = draw(sheets)?;
     // The backend knows no such elements: they follow its opening tag.
     let (opening, rest) = drawing.split_once('>').context("the drawing has no opening tag")?;
     writeln!(out, "{opening} class=\"ljscope\" role=\"img\">")?;
-    writeln!(out, "<title>{}</title>", escape(&title(report)))?;
-    writeln!(out, "<desc>{}</desc>", escape(&description(report)))?;
+    writeln!(out, "<title>{}</title>", escape(title))?;
+    writeln!(out, "<desc>{}</desc>", escape(description))?;
     write!(out, "<style>\n{}</style>{rest}", palette::style())?;
     Ok(())
 }
 
-fn draw(report: &Report) -> Result<String> {
-    let height: u32 = report.vms.iter().map(|vm| sheet::height(report, vm)).sum();
+fn draw(sheets: &[Vec<Item>]) -> Result<String> {
+    let height: u32 = sheets.iter().map(|items| sheet::height(items)).sum();
     let mut drawing = String::new();
     {
         let root = SVGBackend::with_string(&mut drawing, (WIDTH, height.max(1))).into_drawing_area();
         root.fill(&PAPER)?;
         let mut rest = root;
-        for vm in &report.vms {
-            let (area, below) = rest.split_vertically(sheet::height(report, vm));
-            sheet::draw(&area, report, vm).with_context(|| format!("cannot draw VM {}", vm.number))?;
+        for (at, items) in sheets.iter().enumerate() {
+            let (area, below) = rest.split_vertically(sheet::height(items));
+            sheet::draw(&area, items).with_context(|| format!("cannot draw sheet {}", at + 1))?;
             rest = below;
         }
         rest.present()?;
@@ -94,7 +122,7 @@ mod tests {
     }
 
     /// Checks that elements nest and attributes are quoted; not a parser, but enough for what we write.
-    fn assert_well_formed(xml: &str) {
+    pub(super) fn assert_well_formed(xml: &str) {
         assert!(xml.chars().all(|c| c == '\n' || !c.is_control()), "control character");
         let mut open = Vec::new();
         for piece in xml.split('<').skip(1) {

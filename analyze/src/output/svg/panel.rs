@@ -42,6 +42,8 @@ pub(super) struct Panel {
     pub(super) classes: Classes,
     /// The value of each bucket.
     pub(super) values: Vec<(u64, u64)>,
+    /// How far a bucket's value may reach down and up.
+    pub(super) whiskers: Vec<(u64, u64, u64)>,
     /// Whether the classes are named below.
     pub(super) named: bool,
 }
@@ -58,9 +60,16 @@ impl Classes {
     /// All classes from the smallest size to the largest in a heap.
     pub(super) fn of(populations: &Populations) -> Classes {
         let named = populations.named();
-        let exponents =
-            named.iter().flat_map(|(_, population)| population.buckets.keys()).map(|bucket| exponent(*bucket));
-        let (first, last) = (exponents.clone().min().unwrap_or(0), exponents.max().unwrap_or(0));
+        Classes::spanning(named.iter().flat_map(|(_, population)| population.buckets.keys().copied()))
+    }
+
+    /// All classes from the smallest bucket to the largest.
+    pub(super) fn spanning(buckets: impl Iterator<Item = u64>) -> Classes {
+        let (mut first, mut last) = (u32::MAX, 0);
+        for exponent in buckets.map(exponent) {
+            (first, last) = (first.min(exponent), last.max(exponent));
+        }
+        let first = first.min(last);
         let count = (last + 1 - first).max(FEWEST);
         Classes { first: first.min(64 - count), count }
     }
@@ -94,11 +103,12 @@ impl Panel {
         ABOVE + PLOT + if self.named { X_LABELS } else { 0 }
     }
 
-    /// Draws on an area of that height.
-    pub(super) fn draw(&self, area: &Area) -> Result<()> {
+    /// Draws on an area of that height; over the bars, outlines of other values.
+    pub(super) fn draw(&self, area: &Area, outlines: &[(u64, u64)]) -> Result<()> {
         let plot_width = f64::from(area.dim_in_pixel().0 - MARGIN - LEFT - RIGHT);
         let class_width = plot_width / f64::from(self.classes.count);
-        let max = self.values.iter().map(|(_, value)| *value).max().unwrap_or(0);
+        let bars = self.values.iter().chain(outlines).map(|(_, value)| *value);
+        let max = bars.chain(self.whiskers.iter().map(|(.., high)| *high)).max().unwrap_or(0);
         let ticks = scale::ticks(self.unit, max);
         // Room for a value above the highest bar, or for the last tick.
         let highest = (max as f64 * f64::from(PLOT) / (f64::from(PLOT) - SMALL - 8.0)).max(1.0);
@@ -126,11 +136,18 @@ impl Panel {
         let half = (class_width * BAR).min(WIDEST) / class_width / 2.0;
         // A bar is at least a pixel high: few is not none.
         let least = highest / f64::from(PLOT);
-        chart.draw_series(self.values.iter().map(|(bucket, value)| {
+        let bar = |(bucket, value): &(u64, u64)| {
             let middle = self.classes.place(*bucket) + 0.5;
-            let corners = [(middle - half, (*value as f64).max(least)), (middle + half, 0.0)];
-            Rectangle::new(corners, self.colour.filled())
-        }))?;
+            [(middle - half, (*value as f64).max(least)), (middle + half, 0.0)]
+        };
+        chart.draw_series(self.values.iter().map(|value| Rectangle::new(bar(value), self.colour.filled())))?;
+        chart.draw_series(outlines.iter().map(|value| Rectangle::new(bar(value), INK)))?;
+        for (bucket, low, high) in &self.whiskers {
+            let (middle, low, high) = (self.classes.place(*bucket) + 0.5, *low as f64, *high as f64);
+            let serif = |value| vec![(middle - half / 3.0, value), (middle + half / 3.0, value)];
+            let strokes = [vec![(middle, low), (middle, high)], serif(low), serif(high)];
+            chart.draw_series(strokes.map(|stroke| PathElement::new(stroke, INK)))?;
+        }
         if !self.named {
             chart.draw_series([PathElement::new([(0.0, 0.0), (end, 0.0)], AXIS)])?;
         }
@@ -140,8 +157,13 @@ impl Panel {
             let text = scale::short(self.unit, *value);
             let middle = (self.classes.place(*bucket) + 0.5) * class_width;
             let half = palette::width(&text, SMALL) / 2.0;
-            // Clear of the y axis.
-            Label { text, middle: middle.max(half + 3.0), top: height(*value), half }
+            let whisker = self.whiskers.iter().find(|(other, ..)| other == bucket).map_or(0, |(.., high)| *high);
+            let outline = outlines.iter().find(|(other, _)| other == bucket).map_or(0, |(_, value)| *value);
+            // Inside an outline, if that leaves room.
+            let inside = height(outline) - height(*value) > SMALL + 6.0;
+            let top = height(if inside { *value } else { whisker.max(outline).max(*value) });
+            // Clear of the y axis, and of the whisker.
+            Label { text, middle: middle.max(half + 3.0), top, half }
         });
         let style = palette::letters(SMALL, INK, HPos::Center);
         chart.draw_series(fitting(labels.collect(), half * class_width).into_iter().map(|label| {

@@ -32,7 +32,7 @@ impl Ranged for Axis {
 
 /// What an axis counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Unit {
+pub(in crate::output) enum Unit {
     /// Things.
     Count,
     /// Memory.
@@ -72,7 +72,7 @@ pub(super) fn tick_label(unit: Unit, value: f64, max: u64) -> String {
 }
 
 /// A value in about three characters: `178`, `37k`, `1.2M`; bytes as `ls -h` shows them: `280`, `23K`, `1.5M`.
-pub(super) fn short(unit: Unit, value: u64) -> String {
+pub(in crate::output) fn short(unit: Unit, value: u64) -> String {
     let (base, suffixes): (f64, &[&str]) = match unit {
         Unit::Count => (1000.0, &["k", "M"]),
         Unit::Bytes => (1024.0, &["K", "M", "G", "T", "P", "E"]),

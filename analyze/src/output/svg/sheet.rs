@@ -6,9 +6,14 @@ use plotters::prelude::{Color, PathElement, Rectangle};
 use plotters::style::RGBColor;
 use plotters::style::text_anchor::HPos;
 
+use super::area::Areas;
+use super::bars::Bars;
+use super::cells::Cells;
 use super::palette::{self, FAINT, GRID, INK};
 use super::panel::{Classes, Panel};
+use super::pie::Pies;
 use super::scale::Unit;
+use super::series::Series;
 use super::{Area, MARGIN, WIDTH};
 use crate::metrics::population::{Population, Populations};
 use crate::output::words;
@@ -16,18 +21,36 @@ use crate::replay::verdict::{Judgement, Verdict};
 use crate::report::{Report, VmReport};
 
 /// How much wider bold letters are.
-const BOLDER: f64 = 1.12;
+pub(super) const BOLDER: f64 = 1.12;
 
 /// What stands on a sheet, from top to bottom.
-enum Item {
+pub(super) enum Item {
     Title(String),
     Text(String),
     Warning(String),
     SmallPrint(String),
     Heading(RGBColor, String),
     Panel(Panel),
+    /// With outlines of other values over its bars.
+    Overlaid(Panel, Vec<(u64, u64)>),
+    Section(String),
+    Pies(Pies),
+    Areas(Areas),
+    Series(Series),
+    Bars(Bars),
+    Cells(Cells),
+    Names(Vec<(RGBColor, String)>),
     Gap(u32),
     Rule,
+    Piece(Box<dyn Piece>),
+}
+
+/// What stands on the sheets of one command only.
+pub(super) trait Piece {
+    /// Pixels from top to bottom.
+    fn height(&self) -> u32;
+    /// Draws on an area of that height.
+    fn draw(&self, area: &Area) -> Result<()>;
 }
 
 impl Item {
@@ -37,9 +60,17 @@ impl Item {
             Item::Text(_) | Item::Warning(_) => 20,
             Item::SmallPrint(_) => 17,
             Item::Heading(..) => 26,
-            Item::Panel(panel) => panel.height(),
+            Item::Panel(panel) | Item::Overlaid(panel, _) => panel.height(),
+            Item::Section(_) => 26,
+            Item::Pies(pies) => pies.height(),
+            Item::Areas(areas) => areas.height(),
+            Item::Series(series) => series.height(),
+            Item::Bars(bars) => bars.height(),
+            Item::Cells(cells) => cells.height(),
+            Item::Names(names) => NAMES_ROW * places(names).last().map_or(0, |(_, row)| row + 1),
             Item::Gap(pixels) => *pixels,
             Item::Rule => 13,
+            Item::Piece(piece) => piece.height(),
         }
     }
 
@@ -58,23 +89,60 @@ impl Item {
                 area.draw(&Rectangle::new([(left, middle - 6), (left + 12, middle + 6)], colour.filled()))?;
                 area.draw_text(text, &palette::bold(14.0, INK, HPos::Left), (left + 20, middle))?;
             }
-            Item::Panel(panel) => panel.draw(area)?,
+            Item::Panel(panel) => panel.draw(area, &[])?,
+            Item::Overlaid(panel, outlines) => panel.draw(area, outlines)?,
+            Item::Section(text) => area.draw_text(text, &palette::bold(14.0, INK, HPos::Left), (left, middle))?,
+            Item::Pies(pies) => pies.draw(area)?,
+            Item::Areas(areas) => areas.draw(area)?,
+            Item::Series(series) => series.draw(area)?,
+            Item::Bars(bars) => bars.draw(area)?,
+            Item::Cells(cells) => cells.draw(area)?,
+            Item::Names(names) => draw_names(area, names)?,
             Item::Gap(_) => {}
+            Item::Piece(piece) => piece.draw(area)?,
             Item::Rule => area.draw(&PathElement::new([(left, middle), (right, middle)], GRID))?,
         }
         Ok(())
     }
 }
 
+/// Pixels of a row of names, and between two of them.
+const NAMES_ROW: u32 = 20;
+const NAMES_APART: f64 = 40.0;
+
+/// Where the names of colours stand: pixels from the left, and the row.
+fn places(names: &[(RGBColor, String)]) -> Vec<(i32, u32)> {
+    let (mut x, mut row) = (0.0, 0);
+    let mut places = Vec::new();
+    for (_, name) in names {
+        let needs = palette::width(name, 12.0) + NAMES_APART;
+        if x > 0.0 && x + needs > f64::from(WIDTH - 2 * MARGIN) {
+            (x, row) = (0.0, row + 1);
+        }
+        places.push((MARGIN as i32 + x as i32, row));
+        x += needs;
+    }
+    places
+}
+
+fn draw_names(area: &Area, names: &[(RGBColor, String)]) -> Result<()> {
+    for ((colour, name), (x, row)) in names.iter().zip(places(names)) {
+        let middle = (row * NAMES_ROW + NAMES_ROW / 2) as i32;
+        area.draw(&Rectangle::new([(x, middle - 6), (x + 12, middle + 6)], colour.filled()))?;
+        area.draw_text(name, &palette::letters(12.0, INK, HPos::Left), (x + 20, middle))?;
+    }
+    Ok(())
+}
+
 /// Pixels from top to bottom.
-pub(super) fn height(report: &Report, vm: &VmReport) -> u32 {
-    items(report, vm).iter().map(Item::height).sum()
+pub(super) fn height(items: &[Item]) -> u32 {
+    items.iter().map(Item::height).sum()
 }
 
 /// Draws a sheet on an area of that height.
-pub(super) fn draw(area: &Area, report: &Report, vm: &VmReport) -> Result<()> {
+pub(super) fn draw(area: &Area, items: &[Item]) -> Result<()> {
     let mut rest = area.clone();
-    for item in items(report, vm) {
+    for item in items {
         let (own, below) = rest.split_vertically(item.height());
         item.draw(&own)?;
         rest = below;
@@ -82,11 +150,12 @@ pub(super) fn draw(area: &Area, report: &Report, vm: &VmReport) -> Result<()> {
     Ok(())
 }
 
-fn items(report: &Report, vm: &VmReport) -> Vec<Item> {
+/// One VM's sheet.
+pub(super) fn items(report: &Report, vm: &VmReport) -> Vec<Item> {
     let mut items = vec![Item::Gap(14), Item::Title(super::sheet_title(report, vm))];
     let mut state = format!("{}; {}", words::name(&words::build(&vm.vm), 80), words::moment(&vm.moment));
-    if let Some(short_of) = &vm.moment.short_of {
-        state.push_str(&format!("; not the moment asked for: {}", words::name(short_of, 120)));
+    if let Some(short_of) = words::short_of(&vm.moment) {
+        state.push_str(&format!("; {}", words::name(&short_of, 150)));
     }
     items.extend(lines(&state, 14.0).map(Item::Text));
     items.extend(lines(&totals(vm), 14.0).map(Item::Text));
@@ -133,6 +202,7 @@ fn panels(name: &str, population: &Population, classes: Classes) -> [Item; 2] {
             classes,
             values: buckets.iter().map(|(bucket, tally)| (*bucket, tally.count)).collect(),
             named: false,
+            whiskers: Vec::new(),
         }),
         Item::Panel(Panel {
             unit: Unit::Bytes,
@@ -141,6 +211,7 @@ fn panels(name: &str, population: &Population, classes: Classes) -> [Item; 2] {
             classes,
             values: buckets.iter().map(|(bucket, tally)| (*bucket, tally.bytes)).collect(),
             named: true,
+            whiskers: Vec::new(),
         }),
     ]
 }
@@ -188,9 +259,18 @@ pub(super) fn totals(vm: &VmReport) -> String {
 pub(super) fn small_print(verdict: &Verdict) -> String {
     let mut print = format!("{}: {}", words::judgement(verdict.judgement()), words::replayed(verdict));
     print.push_str(&format!("; {} lost", words::thousands(verdict.calls_lost)));
-    let missed = verdict.calls_not_replayed - verdict.calls_before_first_keyframe;
+    let missed = verdict.calls_out_of_reach();
     if missed > 0 {
         print.push_str(&format!("; {} not replayed", words::count(missed, "call")));
+    }
+    if verdict.windows.all > 0 {
+        print.push_str(&format!("; {}", words::windows(&verdict.windows)));
+    }
+    if verdict.followed_differing > 0 {
+        print.push_str(&format!("; {}", words::followed(verdict)));
+    }
+    if !verdict.parts_missing.is_empty() || !verdict.parts_broken.is_empty() {
+        print.push_str("; parts of the recording are missing");
     }
     if verdict.truncated.is_some() {
         print.push_str("; the trace is truncated");
@@ -202,7 +282,7 @@ pub(super) fn small_print(verdict: &Verdict) -> String {
 }
 
 /// Text broken to the sheet's width.
-fn lines(text: &str, pixels: f64) -> impl Iterator<Item = String> {
+pub(super) fn lines(text: &str, pixels: f64) -> impl Iterator<Item = String> {
     let letters = f64::from(WIDTH - 2 * MARGIN) / (pixels * 0.54);
     words::wrap(text, letters as usize).into_iter()
 }

@@ -7,12 +7,17 @@ use crate::metrics::population::{Population, Tally};
 use crate::output::words;
 
 /// Bars are at least and at most so many columns long.
-const BAR: std::ops::RangeInclusive<usize> = 8..=40;
+pub(in crate::output) const BAR: std::ops::RangeInclusive<usize> = 8..=40;
 /// An eighth to seven eighths of a column.
 const PARTS: [char; 7] = ['▏', '▎', '▍', '▌', '▋', '▊', '▉'];
 
 /// Writes an empty line and the histogram.
-pub(super) fn write(name: &str, population: &Population, options: &Options, out: &mut dyn Write) -> io::Result<()> {
+pub(in crate::output) fn write(
+    name: &str,
+    population: &Population,
+    options: &Options,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     let rows: Vec<[String; 4]> =
         population.buckets.iter().map(|(bucket, tally)| row(*bucket, tally, population)).collect();
     let head = [name, "count", "bytes", "share"];
@@ -42,7 +47,7 @@ fn row(bucket: u64, tally: &Tally, population: &Population) -> [String; 4] {
 }
 
 /// A bar of `room` columns for the largest; nothing but zero is invisible.
-fn bar(bytes: u64, largest: u64, room: usize) -> String {
+pub(in crate::output) fn bar(bytes: u64, largest: u64, room: usize) -> String {
     if bytes == 0 || largest == 0 {
         return String::new();
     }

@@ -1,23 +1,26 @@
 //! Text for a terminal, in 80 columns: first how far the figures can be trusted, then the figures.
 
 mod histogram;
-mod verdict;
+pub(super) mod verdict;
 
 use std::io::{self, Write};
 
 use comfy_table::{CellAlignment, ColumnConstraint, Table, Width, presets};
 use shared::trace::meta::Process;
 
-use super::Options;
 use super::words;
+use super::{Options, Output};
 use crate::metrics::population::Populations;
 use crate::report::{Report, VmReport};
 
+pub(super) use histogram::{BAR, bar, write as histogram};
+pub(crate) use verdict::worst;
 pub use verdict::write as verdict;
+pub(super) use verdict::{brief, facts, judged};
 
 /// Writes the verdict in brief, then each VM.
 pub fn write(report: &Report, options: &Options, out: &mut dyn Write) -> io::Result<()> {
-    verdict::brief(report, options, out)?;
+    verdict::brief(report.origin(), options, out)?;
     for vm in &report.vms {
         writeln!(out)?;
         self::vm(vm, &report.processes, options, out)?;
@@ -33,8 +36,8 @@ fn vm(vm: &VmReport, processes: &[Process], options: &Options, out: &mut dyn Wri
     paragraph(out, options, &options.bold(&words::name(&title, options.width)))?;
     paragraph(out, options, &words::name(&words::build(&vm.vm), options.width))?;
     paragraph(out, options, &words::moment(&vm.moment))?;
-    if let Some(short_of) = &vm.moment.short_of {
-        paragraph(out, options, &format!("not the moment asked for: {short_of}"))?;
+    if let Some(short_of) = words::short_of(&vm.moment) {
+        paragraph(out, options, &short_of)?;
     }
     writeln!(out)?;
     let populations = &vm.populations;
@@ -114,14 +117,14 @@ fn collector(populations: &Populations) -> String {
 }
 
 /// A table without lines.
-fn plain_table() -> Table {
+pub(super) fn plain_table() -> Table {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING);
     table
 }
 
 /// Figures stand right, and columns two apart.
-fn right_but_first(table: &mut Table) {
+pub(super) fn right_but_first(table: &mut Table) {
     for (at, column) in table.column_iter_mut().enumerate() {
         if at > 0 {
             column.set_cell_alignment(CellAlignment::Right);
@@ -132,7 +135,7 @@ fn right_but_first(table: &mut Table) {
 }
 
 /// Writes text, broken into lines.
-fn paragraph(out: &mut dyn Write, options: &Options, text: &str) -> io::Result<()> {
+pub(super) fn paragraph(out: &mut dyn Write, options: &Options, text: &str) -> io::Result<()> {
     for line in words::wrap(text, options.width) {
         writeln!(out, "{line}")?;
     }
@@ -141,12 +144,12 @@ fn paragraph(out: &mut dyn Write, options: &Options, text: &str) -> io::Result<(
 
 impl Options {
     /// Bold, if there are colours.
-    fn bold(&self, text: &str) -> String {
+    pub(super) fn bold(&self, text: &str) -> String {
         self.paint("1", text)
     }
 
     /// With an SGR code, if there are colours. An empty text stays empty.
-    fn paint(&self, code: &str, text: &str) -> String {
+    pub(super) fn paint(&self, code: &str, text: &str) -> String {
         if self.color && !text.is_empty() { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }
 }

@@ -1,31 +1,41 @@
 //! The verdict: in brief before the figures, or in full on its own.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use super::Options;
 use crate::output::words;
-use crate::replay::verdict::{CostReport, Judgement, Verdict};
-use crate::report::Report;
+use crate::replay::costs::ProcessCost;
+use crate::replay::verdict::{Judgement, Verdict};
+use crate::report::Origin;
 
 /// How many of a kind the brief form lists.
 const BRIEF: usize = 3;
 
 /// Writes the judgement and only what speaks against it, and what the recording cost.
-pub(super) fn brief(report: &Report, options: &Options, out: &mut dyn Write) -> io::Result<()> {
+pub(in crate::output) fn brief(report: Origin<'_>, options: &Options, out: &mut dyn Write) -> io::Result<()> {
     head(report, options, out)?;
-    facts(&findings(&report.verdict, BRIEF), options, out)?;
-    facts(&[("trace", trace(report)), ("cost", cost(report))], options, out)
+    facts(&brief_rows(report).1, options, out)
+}
+
+/// What the judgement rests on, in a line; then by name what speaks against it, and what the recording cost.
+pub(in crate::output) fn brief_rows(report: Origin<'_>) -> (String, Vec<(&'static str, String)>) {
+    let mut rows = findings(report.verdict, BRIEF);
+    rows.extend(windows(report.verdict));
+    rows.extend([("trace", trace(report)), ("cost", cost(report))]);
+    rows.extend(costs(report.verdict, BRIEF));
+    (words::replayed(report.verdict), rows)
 }
 
 /// Writes all that is known about how far a trace can be trusted.
-pub fn write(report: &Report, options: &Options, out: &mut dyn Write) -> io::Result<()> {
+pub fn write(report: Origin<'_>, options: &Options, out: &mut dyn Write) -> io::Result<()> {
     head(report, options, out)?;
-    facts(&findings(&report.verdict, usize::MAX), options, out)?;
-    let Verdict { calls, calls_replayed, calls_not_replayed, calls_before_first_keyframe, .. } = report.verdict;
-    let Verdict { keyframes, keyframes_compared, .. } = report.verdict;
+    facts(&findings(report.verdict, usize::MAX), options, out)?;
+    let Verdict { calls, calls_replayed, calls_not_replayed, calls_before_first_keyframe, .. } = *report.verdict;
+    let Verdict { keyframes, keyframes_compared, .. } = *report.verdict;
     let part = |part, whole| format!("{} of {}", words::thousands(part), words::thousands(whole));
     let against = |differ, all| format!("{} compared, {} differ", words::thousands(all), words::thousands(differ));
-    let Verdict { chunks_compared, chunks_differing, direct_compared, direct_differing, .. } = report.verdict;
+    let Verdict { chunks_compared, chunks_differing, direct_compared, direct_differing, .. } = *report.verdict;
     let mut rows = vec![
         (
             "replayed",
@@ -45,8 +55,12 @@ pub fn write(report: &Report, options: &Options, out: &mut dyn Write) -> io::Res
         ),
         ("chunks", against(chunks_differing, chunks_compared)),
         ("direct", against(direct_differing, direct_compared)),
-        ("lost", format!("{}, in {}", words::count(report.verdict.calls_lost, "hit"), gaps(&report.verdict))),
+        ("lost", format!("{}, in {}", words::count(report.verdict.calls_lost, "hit"), gaps(report.verdict))),
     ];
+    rows.extend(windows(report.verdict));
+    if report.verdict.followed > 0 {
+        rows.push(("mapped", words::followed(report.verdict)));
+    }
     if let Some(check) = &report.verdict.release_check {
         rows.push(("build", format!("releases wholly free segments as builds {check} do")));
     }
@@ -54,21 +68,42 @@ pub fn write(report: &Report, options: &Options, out: &mut dyn Write) -> io::Res
         rows.push(("ended", words::name(ended, 500)));
     }
     rows.extend([("trace", trace(report)), ("cost", cost(report))]);
+    rows.extend(costs(report.verdict, usize::MAX));
     facts(&rows, options, out)
 }
 
+/// What was recorded in windows, if it was.
+fn windows(verdict: &Verdict) -> Vec<(&'static str, String)> {
+    let mut rows = Vec::new();
+    if verdict.windows.all > 0 {
+        rows.push(("windows", words::windows(&verdict.windows)));
+    }
+    if verdict.calls_counted > 0 {
+        let calls = words::count(verdict.calls_counted, "call");
+        rows.push(("counted", format!("{calls} in windows without a keyframe: counted, not replayed")));
+    }
+    rows
+}
+
 /// The judgement, and what it rests on.
-fn head(report: &Report, options: &Options, out: &mut dyn Write) -> io::Result<()> {
-    let judgement = report.verdict.judgement();
+fn head(report: Origin<'_>, options: &Options, out: &mut dyn Write) -> io::Result<()> {
+    judged(report.verdict.judgement(), &words::replayed(report.verdict), options, out)
+}
+
+/// A judgement in its colour, and what it rests on.
+pub(in crate::output) fn judged(
+    judgement: Judgement,
+    text: &str,
+    options: &Options,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     let word = words::judgement(judgement);
     let code = match judgement {
         Judgement::Verified | Judgement::Consistent => "32",
         Judgement::Incomplete => "33",
         Judgement::Contradicted => "31",
     };
-    for (at, line) in
-        words::wrap(&format!("{word}: {}", words::replayed(&report.verdict)), options.width).iter().enumerate()
-    {
+    for (at, line) in words::wrap(&format!("{word}: {text}"), options.width).iter().enumerate() {
         match line.strip_prefix(word) {
             Some(rest) if at == 0 => writeln!(out, "{}{rest}", options.paint(code, word))?,
             _ => writeln!(out, "{line}")?,
@@ -78,8 +113,9 @@ fn head(report: &Report, options: &Options, out: &mut dyn Write) -> io::Result<(
 }
 
 /// The trace's name, and how it was made.
-fn trace(report: &Report) -> String {
-    format!("{}, {}", words::name(&report.source, 200), words::name(&words::recording(&report.header), 200))
+fn trace(report: Origin<'_>) -> String {
+    let parts = words::parts(&report.verdict.parts);
+    format!("{}, {parts}{}", words::name(report.source, 200), words::name(&words::recording(report.header), 200))
 }
 
 /// What is missing or wrong, worst first, at most `most` of a kind.
@@ -93,6 +129,12 @@ fn findings(verdict: &Verdict, most: usize) -> Vec<(&'static str, String)> {
     list(&mut rows, "differs", verdict.differing.iter().cloned(), most);
     list(&mut rows, "damaged", verdict.damage.iter().cloned(), most);
     list(&mut rows, "truncated", verdict.truncated.iter().cloned(), most);
+    if !verdict.parts_missing.is_empty() {
+        let parts = verdict.parts_missing.iter().take(10).map(u64::to_string).collect::<Vec<_>>().join(", ");
+        let more = if verdict.parts_missing.len() > 10 { " and more" } else { "" };
+        rows.push(("not there", format!("part {parts}{more} of the recording")));
+    }
+    list(&mut rows, "part", verdict.parts_broken.iter().cloned(), most);
     let hits = |lost| if lost == 0 { String::new() } else { format!(", {} lost", words::count(lost, "hit")) };
     let places =
         verdict.gaps.iter().map(|gap| format!("{}{}: {}", at(gap.time_ns, gap.vm), hits(gap.lost), gap.reason));
@@ -100,20 +142,37 @@ fn findings(verdict: &Verdict, most: usize) -> Vec<(&'static str, String)> {
     if verdict.calls_lost > 0 {
         rows.push(("lost", format!("{} in all, in {}", words::count(verdict.calls_lost, "hit"), gaps(verdict))));
     }
-    let missed = verdict.calls_not_replayed - verdict.calls_before_first_keyframe;
+    let missed = verdict.calls_out_of_reach();
     if missed > 0 {
         rows.push(("not replayed", format!("{}: {}", words::count(missed, "call"), out_of_reach(verdict))));
     }
+    if verdict.followed_differing > 0 {
+        rows.push(("mapped", words::followed(verdict)));
+    }
+    let unknown = verdict.without_keyframe.iter().map(|vm| {
+        format!(
+            "VM {vm} was recorded in windows, but never with a keyframe: its calls are counted, its heap is not known"
+        )
+    });
+    list(&mut rows, "no keyframe", unknown, most);
+    missed_keyframes(&mut rows, verdict, most);
     if verdict.calls_unattributed > 0 {
         rows.push(("unknown", format!("{} of no VM in the trace", words::count(verdict.calls_unattributed, "hit"))));
     }
     rows
 }
 
+/// What is most wrong with a trace, in a line: nothing, unless it is incomplete or contradicted.
+pub(crate) fn worst(verdict: &Verdict) -> Option<String> {
+    let wrong = matches!(verdict.judgement(), Judgement::Incomplete | Judgement::Contradicted);
+    let (name, text) = findings(verdict, 1).into_iter().next().filter(|_| wrong)?;
+    Some(format!("{name}: {text}"))
+}
+
 /// Which calls a replay cannot take, as far as the trace has such.
 fn out_of_reach(verdict: &Verdict) -> String {
     let reasons = [
-        (!verdict.gaps.is_empty(), "behind a gap"),
+        (!verdict.gaps.is_empty() || !verdict.parts_broken.is_empty(), "behind a gap"),
         (!verdict.contradictions.is_empty(), "behind a contradiction"),
         (!verdict.damage.is_empty(), "in or behind a damaged frame"),
     ];
@@ -139,32 +198,41 @@ fn list(
     }
 }
 
+/// Keyframes that were to be taken and were not: how many, and why, the most frequent reasons first.
+fn missed_keyframes(rows: &mut Vec<(&'static str, String)>, verdict: &Verdict, most: usize) {
+    let mut reasons: BTreeMap<&str, u64> = BTreeMap::new();
+    for missed in &verdict.missed {
+        *reasons.entry(&missed.reason).or_default() += 1;
+    }
+    let mut reasons: Vec<(&str, u64)> = reasons.into_iter().collect();
+    reasons.sort_by_key(|(_, number)| std::cmp::Reverse(*number));
+    let lines = reasons.iter().map(|(reason, number)| format!("{}: {reason}", words::count(*number, "keyframe")));
+    list(rows, "missed", lines, most);
+}
+
 /// What the recording cost the target, and its recorder.
-fn cost(report: &Report) -> String {
+fn cost(report: Origin<'_>) -> String {
     let Some(cost) = report.verdict.cost else {
         return "not known, the recording has no proper end".to_owned();
     };
-    let CostReport { elapsed_ns, pauses, paused_ns, longest_pause_ns, hit_ns, target_ns, recorder_cpu_ns } = cost;
-    let hits = match (report.verdict.calls, hit_ns) {
-        (0, _) => String::new(),
-        (calls, 0) => format!(", {} not measured", words::count(calls, "hit")),
-        (calls, each) => format!(", {} of {}", words::count(calls, "hit"), words::duration(each)),
-    };
-    let longest =
-        if pauses > 1 { format!(", the longest {}", words::duration(longest_pause_ns)) } else { String::new() };
-    format!(
-        "{} of the target's {} ({}): {} of {} in all{longest}{hits}; the recorder itself ran {}",
-        words::duration(target_ns),
-        words::duration(elapsed_ns),
-        words::share(target_ns, elapsed_ns),
-        words::count(pauses, "pause"),
-        words::duration(paused_ns),
-        words::duration(recorder_cpu_ns),
-    )
+    let target = if report.verdict.processes.is_empty() { "the target's " } else { "the targets' time in " };
+    format!("{}; the recorder itself ran {}", words::paid(&cost, target), words::duration(cost.recorder_cpu_ns))
+}
+
+/// What it cost each process, if there are several: those that paid most first.
+fn costs(verdict: &Verdict, most: usize) -> Vec<(&'static str, String)> {
+    let mut processes: Vec<&ProcessCost> = verdict.processes.iter().collect();
+    processes.sort_by_key(|process| std::cmp::Reverse(process.cost.target_ns));
+    let lines = processes.iter().map(|process| {
+        format!("{} (pid {}): {}", words::name(&process.program, 40), process.pid, words::paid(&process.cost, "its "))
+    });
+    let mut rows = Vec::new();
+    list(&mut rows, "", lines, most);
+    rows
 }
 
 /// Writes rows of a name and a text, indented below the judgement.
-fn facts(rows: &[(&str, String)], options: &Options, out: &mut dyn Write) -> io::Result<()> {
+pub(in crate::output) fn facts(rows: &[(&str, String)], options: &Options, out: &mut dyn Write) -> io::Result<()> {
     const NAME: usize = 13;
     for (name, text) in rows {
         let mut name = *name;
@@ -182,10 +250,11 @@ mod tests {
     use crate::output::sample;
     use crate::replay::run::ContradictionAt;
     use crate::replay::verdict::GapAt;
+    use crate::report::Report;
 
-    fn text(report: &Report, write: impl Fn(&Report, &Options, &mut dyn Write) -> io::Result<()>) -> String {
+    fn text(report: &Report, write: impl Fn(Origin<'_>, &Options, &mut dyn Write) -> io::Result<()>) -> String {
         let mut bytes = Vec::new();
-        write(report, &Options::default(), &mut bytes).unwrap();
+        write(crate::output::Output::origin(report), &Options::default(), &mut bytes).unwrap();
         String::from_utf8(bytes).unwrap()
     }
 
