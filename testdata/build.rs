@@ -20,6 +20,9 @@ fn main() {
     keep(&program, "LUAJIT", &out.join("luajit"));
     compile("threads.c", Some(&build), "THREADS", &out.join("threads"));
     compile("tracer.c", None, "TRACER", &out.join("tracer"));
+    compile("alloc.c", None, "ALLOC", &out.join("alloc"));
+    compile("glibc.c", None, "GLIBC", &out.join("glibc"));
+    compile_with(&["-static"], "glibc.c", None, "GLIBC_STATIC", &out.join("glibc-static"));
 
     // The objects are there: only the last link differs.
     fs::remove_file(&program).expect("the program just built can be removed");
@@ -52,8 +55,13 @@ fn keep(program: &Path, variable: &str, kept: &Path) {
 
 /// Builds one of our own programs, stripped, with the LuaJIT built last if it wants one.
 fn compile(source: &str, luajit: Option<&Path>, variable: &str, program: &Path) {
+    compile_with(&[], source, luajit, variable, program);
+}
+
+/// As [`compile`], with these options.
+fn compile_with(options: &[&str], source: &str, luajit: Option<&Path>, variable: &str, program: &Path) {
     let mut cc = Command::new(env::var_os("CC").unwrap_or_else(|| "cc".into()));
-    cc.args(["-O2", "-s", "-pthread", "-o"]).arg(program).arg(Path::new("programs").join(source));
+    cc.args(["-O2", "-s", "-pthread"]).args(options).arg("-o").arg(program).arg(Path::new("programs").join(source));
     if let Some(luajit) = luajit {
         let src = luajit.join("src");
         cc.arg("-I").arg(&src).arg(src.join("libluajit.a")).args(["-lm", "-ldl"]);

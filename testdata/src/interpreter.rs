@@ -97,6 +97,21 @@ impl Interpreter {
         Program::start(&mut self.command(name, argument))
     }
 
+    /// Starts [`Interpreter::command`] with a copy of its shared LuaJIT in `folder`, to be replaced or deleted there.
+    ///
+    /// # Errors
+    /// The operating system's, or when it has no such library.
+    pub fn start_with_library(&self, name: &str, folder: &Path) -> io::Result<Program> {
+        const LIBRARY: &str = "libluajit-5.1.so.2";
+        let libraries = self.environment.iter().find(|(variable, _)| *variable == "LD_LIBRARY_PATH");
+        let Some((variable, libraries)) = libraries else { return Err(io::Error::other("no library of its own")) };
+        std::fs::copy(Path::new(libraries).join(LIBRARY), folder.join(LIBRARY))?;
+        let mut path = folder.as_os_str().to_owned();
+        path.push(":");
+        path.push(libraries);
+        Program::start(self.command(name, None).env(variable, path))
+    }
+
     fn plain(name: &'static str, executable: impl Into<PathBuf>) -> Interpreter {
         Interpreter { name, executable: executable.into(), environment: Vec::new(), is_neovim: false }
     }

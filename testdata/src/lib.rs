@@ -7,20 +7,24 @@
 #![forbid(unsafe_code)]
 
 mod checks;
+mod dice;
 mod interpreter;
 mod load;
 mod nginx;
 mod process;
 mod program;
+mod service;
 mod tools;
 
-pub use checks::{Verified, info, stats, sums, verdict, verify};
+pub use checks::{Verified, info, stats, sums, uncontradicted, verdict, verify};
+pub use dice::Dice;
 pub use interpreter::Interpreter;
 pub use load::Load;
-pub use nginx::Nginx;
-pub use process::{Ran, changed_text, children, cpu_ticks, run, signal, status_field};
+pub use nginx::{Nginx, NginxConfig};
+pub use process::{Ran, changed_text, children, copy_program, cpu_ticks, run, signal, state, status_field};
 pub use program::Program;
-pub use tools::{Recorder, analyze, analyze_stream, may_record, record, skip, tool};
+pub use service::Service;
+pub use tools::{Recorder, analyze, analyze_stream, may_record, not_allowed, record, skip, tool};
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -42,6 +46,15 @@ pub const THREADS_NOGC64: &str = env!("THREADS_NOGC64");
 
 /// `programs/tracer.c`: a tracer that is in the way.
 pub const TRACER: &str = env!("TRACER");
+
+/// `programs/alloc.c`: known amounts of memory in several threads, without any Lua.
+pub const ALLOC: &str = env!("ALLOC");
+
+/// `programs/glibc.c`: memory from glibc's malloc in every state there is, and what glibc says of it.
+pub const GLIBC: &str = env!("GLIBC");
+
+/// [`GLIBC`] linked statically.
+pub const GLIBC_STATIC: &str = env!("GLIBC_STATIC");
 
 /// Names of the workloads that run on every [`Interpreter`] and end by themselves within seconds.
 pub const WORKLOADS: [&str; 6] = ["churn", "mixed", "direct", "segments", "threads", "leak"];

@@ -1,4 +1,4 @@
-//! Debian's nginx with its Lua module: a master and one worker, in a directory and on a port of their own.
+//! Debian's nginx, with its Lua module or without: a master and its workers, in a directory and on a port of their own.
 
 use crate::load::{self, Load};
 use crate::nginx_dir;
@@ -10,7 +10,28 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use std::{env, fs, io, process, thread};
 
-/// A running nginx. It serves `/hello`, `/json`, `/cache`, `/big` and `/gc`: see `nginx/handlers.lua`.
+/// What nginx is configured to do; every one of them serves `/hello`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NginxConfig {
+    /// Lua at work: `/json`, `/cache`, `/big` and `/gc`; see `nginx/handlers.lua`.
+    Lua,
+    /// Lua with shared zones of many kinds, `/fill` and `/space`, and a pool of threads; see `nginx/zones.lua`.
+    Zones,
+    /// No Lua; shared zones of nginx's own modules, and a pool of threads.
+    Plain,
+}
+
+impl NginxConfig {
+    fn template(self) -> &'static str {
+        match self {
+            NginxConfig::Lua => "nginx.conf.in",
+            NginxConfig::Zones => "zones.conf.in",
+            NginxConfig::Plain => "plain.conf.in",
+        }
+    }
+}
+
+/// A running nginx.
 ///
 /// Dropped, it is stopped and its directory removed.
 pub struct Nginx {
@@ -26,24 +47,51 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const MODULES: [&str; 3] = ["/usr/lib/nginx/modules", "/usr/share/nginx/modules", "/usr/lib64/nginx/modules"];
 
 impl Nginx {
+    /// Threads in the pool of each worker, beside its own; not with [`NginxConfig::Lua`].
+    pub const POOL_THREADS: usize = 5;
+
     /// Whether nginx and its Lua module are here.
     ///
     /// # Errors
     /// Says what is missing, for a test to report as its reason to skip.
     pub fn available() -> Result<(), String> {
         modules()?;
+        Nginx::available_plain()
+    }
+
+    /// Whether nginx is here.
+    ///
+    /// # Errors
+    /// As [`Nginx::available`].
+    pub fn available_plain() -> Result<(), String> {
         match Command::new("nginx").arg("-v").stderr(Stdio::null()).status() {
             Ok(_) => Ok(()),
             Err(error) => Err(format!("nginx: {error}; scripts/deps installs it")),
         }
     }
 
-    /// Starts it and waits until it answers.
+    /// Starts it with one worker and waits until it answers.
     ///
     /// # Errors
     /// When it is not [`available`](Nginx::available), or does not answer; with its own log.
     pub fn start() -> io::Result<Nginx> {
-        let modules = modules().map_err(io::Error::other)?;
+        Nginx::start_with(1)
+    }
+
+    /// Starts it with so many workers and waits until it answers.
+    ///
+    /// # Errors
+    /// As [`Nginx::start`].
+    pub fn start_with(workers: usize) -> io::Result<Nginx> {
+        Nginx::start_as(NginxConfig::Lua, workers)
+    }
+
+    /// Starts it with a configuration and so many workers, and waits until it answers.
+    ///
+    /// # Errors
+    /// As [`Nginx::start`]; plain it needs no Lua module.
+    pub fn start_as(config: NginxConfig, workers: usize) -> io::Result<Nginx> {
+        let modules = if config == NginxConfig::Plain { "" } else { modules().map_err(io::Error::other)? };
         static STARTED: AtomicU32 = AtomicU32::new(0);
         let serial = STARTED.fetch_add(1, Ordering::Relaxed);
         let prefix = env::temp_dir().join(format!("ljscope-nginx-{}-{serial}", process::id()));
@@ -51,10 +99,12 @@ impl Nginx {
 
         // Free when looked at; should somebody else take it before nginx does, nginx ends and says so.
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-        let config = fs::read_to_string(nginx_dir().join("nginx.conf.in"))?
+        let config = fs::read_to_string(nginx_dir().join(config.template()))?
             .replace("@MODULES@", modules)
             .replace("@PREFIX@", &prefix.display().to_string())
-            .replace("@LUA@", &nginx_dir().display().to_string())
+            .replace("@TEMPLATES@", &nginx_dir().display().to_string())
+            .replace("@WORKERS@", &workers.to_string())
+            .replace("@THREADS@", &Nginx::POOL_THREADS.to_string())
             .replace("@PORT@", &port.to_string());
         fs::write(prefix.join("nginx.conf"), config)?;
 
@@ -63,7 +113,7 @@ impl Nginx {
         command.arg("-p").arg(&prefix).arg("-c").arg(prefix.join("nginx.conf"));
         let master = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn()?;
         let mut nginx = Nginx { master, prefix, port };
-        nginx.wait_for_answer()?;
+        nginx.wait_for_answer(workers)?;
         Ok(nginx)
     }
 
@@ -77,12 +127,40 @@ impl Nginx {
         self.master.id()
     }
 
+    /// The process ids of the workers there are now.
+    pub fn workers(&self) -> Vec<u32> {
+        // A process calls itself so before it serves; the cache's manager and loader have other titles.
+        let title = |pid: u32| fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        children(self.master.id()).into_iter().filter(|&pid| title(pid).starts_with(b"nginx: worker")).collect()
+    }
+
+    /// Has the master read its configuration again: new workers come, the old ones end once they are idle.
+    ///
+    /// # Errors
+    /// When the master is gone.
+    pub fn reload(&self) -> io::Result<()> {
+        signal("HUP", self.master.id())
+    }
+
+    /// Changes its configuration, for the next [`reload`](Nginx::reload).
+    ///
+    /// # Errors
+    /// When `from` is not in it, or it cannot be written.
+    pub fn change_config(&self, from: &str, to: &str) -> io::Result<()> {
+        let path = self.prefix.join("nginx.conf");
+        let config = fs::read_to_string(&path)?;
+        if !config.contains(from) {
+            return Err(io::Error::other(format!("no {from} in {}", path.display())));
+        }
+        fs::write(path, config.replace(from, to))
+    }
+
     /// The process id of the worker, which does all the work.
     ///
     /// # Errors
     /// When there is none.
     pub fn worker_pid(&self) -> io::Result<u32> {
-        children(self.master.id())
+        self.workers()
             .first()
             .copied()
             .ok_or_else(|| io::Error::other(format!("nginx {} has no worker", self.master.id())))
@@ -106,11 +184,11 @@ impl Nginx {
         load::run(self.port, path, duration, connections)
     }
 
-    fn wait_for_answer(&mut self) -> io::Result<()> {
+    fn wait_for_answer(&mut self, workers: usize) -> io::Result<()> {
         let started = Instant::now();
         loop {
             let answer = self.get("/hello");
-            if matches!(answer, Ok((200, _))) {
+            if matches!(answer, Ok((200, _))) && self.workers().len() == workers {
                 return Ok(());
             }
             if self.master.try_wait()?.is_some() || started.elapsed() > PATIENCE {

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
@@ -46,6 +47,16 @@ pub fn run(command: &mut Command) -> io::Result<Ran> {
     Ok(Ran { code: status.code().unwrap_or(-1), stdout, stderr: String::from_utf8_lossy(&stderr).into_owned() })
 }
 
+/// Copies an executable, to be run at once. `cp` does it: a file that this process had open for writing would stay open in
+/// a child that another thread starts just then, and nobody can run a file that anybody writes to.
+///
+/// # Errors
+/// The operating system's, or what `cp` said.
+pub fn copy_program(from: impl AsRef<Path>, to: impl AsRef<Path>) -> io::Result<()> {
+    let ran = run(Command::new("cp").arg("--").arg(from.as_ref()).arg(to.as_ref()))?;
+    if ran.code == 0 { Ok(()) } else { Err(io::Error::other(ran.stderr)) }
+}
+
 fn collect(pipe: Option<impl Read + Send + 'static>) -> Receiver<Vec<u8>> {
     let (done, all) = mpsc::channel();
     thread::spawn(move || {
@@ -83,6 +94,12 @@ pub fn status_field(pid: u32, field: &str) -> io::Result<String> {
     line.map(|value| value.trim().to_string()).ok_or_else(|| io::Error::other(format!("no {field} in {status}")))
 }
 
+/// The letter that the kernel has for what a process does: `R`, `S`, `D`; `T` and `t` when it is stopped; `Z` when it is
+/// over. None when it is gone.
+pub fn state(pid: u32) -> Option<char> {
+    status_field(pid, "State").ok()?.chars().next()
+}
+
 /// Processor time of a process so far, user and system, in the kernel's ticks of 10 ms.
 ///
 /// # Errors
@@ -104,14 +121,16 @@ pub fn changed_text(pid: u32) -> io::Result<Vec<u64>> {
     let mut changed = Vec::new();
     let mut seen = 0;
     for line in maps.lines() {
-        let words: Vec<&str> = line.split_whitespace().collect();
+        // A path may have blanks in it, and " (deleted)" behind it.
+        let words: Vec<&str> = line.split_whitespace().take(6).collect();
         let [range, "r-xp", offset, _, _, path] = *words else { continue };
         let Some((start, end)) = range.split_once('-').filter(|_| path.starts_with('/')) else { continue };
         let number = |text: &str| u64::from_str_radix(text, 16).map_err(io::Error::other);
         let (start, end, offset) = (number(start)?, number(end)?, number(offset)?);
         let mut real = vec![0; (end - start) as usize];
         memory.read_exact_at(&mut real, start)?;
-        let file = fs::read(path)?;
+        // The path would lead elsewhere where the process has another root, and nowhere once the file is deleted.
+        let file = fs::read(format!("/proc/{pid}/map_files/{start:x}-{end:x}"))?;
         // The last page goes on behind the file's end.
         let kept = file.get(offset as usize..).unwrap_or_default();
         let differs = real.iter().zip(kept).enumerate().filter(|(_, (real, kept))| real != kept);

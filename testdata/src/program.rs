@@ -3,7 +3,7 @@
 use crate::LIMIT;
 use std::io::{self, BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -18,6 +18,8 @@ pub struct Program {
     child: Arc<Mutex<Child>>,
     stdin: Option<ChildStdin>,
     lines: Receiver<String>,
+    /// A line that was taken and not used.
+    ahead: Option<String>,
     started: Instant,
     /// Held only to be dropped: that calls the watchdog off.
     _watchdog: Sender<()>,
@@ -53,7 +55,7 @@ impl Program {
                 let _ = lock(&watched).kill();
             }
         });
-        Ok(Program { pid, child, stdin, lines, started: Instant::now(), _watchdog: watchdog })
+        Ok(Program { pid, child, stdin, lines, ahead: None, started: Instant::now(), _watchdog: watchdog })
     }
 
     /// Its process id. It is not used anew for another process before this handle is dropped or finished.
@@ -87,6 +89,18 @@ impl Program {
         self.wait_line("done")
     }
 
+    /// Whether its work is over, or it is: [`wait_done`](Program::wait_done) returns at once then.
+    pub fn is_done(&mut self) -> bool {
+        if self.ahead.is_none() {
+            self.ahead = match self.lines.try_recv() {
+                Ok(line) => Some(line),
+                Err(TryRecvError::Empty) => None,
+                Err(TryRecvError::Disconnected) => return true,
+            };
+        }
+        self.ahead.is_some()
+    }
+
     /// Lets it end by itself and waits for that.
     ///
     /// # Errors
@@ -99,7 +113,8 @@ impl Program {
 
     /// What stands behind `word` on the next line.
     fn wait_line(&mut self, word: &str) -> io::Result<String> {
-        let line = self.lines.recv_timeout(self.left()).map_err(|error| {
+        let ahead = self.ahead.take().map_or_else(|| self.lines.recv_timeout(self.left()), Ok);
+        let line = ahead.map_err(|error| {
             let what = match error {
                 RecvTimeoutError::Timeout => format!("took longer than {LIMIT:?}"),
                 RecvTimeoutError::Disconnected => "ended".to_string(),

@@ -42,6 +42,13 @@ pub fn skip(test: &str, reason: &str) {
     let _ = writeln!(io::stderr().lock(), "SKIPPED {test}: {reason}");
 }
 
+/// Reports that a test did not run because the machine does not allow it, whatever is installed: `scripts/test` tells it
+/// and does not count it.
+pub fn not_allowed(test: &str, reason: &str) {
+    use std::io::Write;
+    let _ = writeln!(io::stderr().lock(), "NOT ALLOWED HERE {test}: {reason}");
+}
+
 /// A running `record`. Dropped, it is killed: what it records must not mind.
 #[derive(Debug)]
 pub struct Recorder {
@@ -56,12 +63,15 @@ impl Recorder {
     /// # Errors
     /// The operating system's.
     pub fn start<S: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = S>) -> io::Result<Recorder> {
-        let mut child = Command::new(tool("record"))
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()?;
+        Recorder::spawn(Command::new(tool("record")).args(arguments))
+    }
+
+    /// Starts a command that becomes `record`: as another user, or in another root directory.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn spawn(command: &mut Command) -> io::Result<Recorder> {
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
         let stderr = child.stderr.take().ok_or_else(|| io::Error::other("no pipe for stderr"))?;
         let (said, lines) = mpsc::channel();
         std::thread::spawn(move || {

@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use testdata::{LIMIT, LUAJIT, Program, Ran, THREADS, TRACER, may_record, record, run, skip, tool, verdict};
+use testdata::{
+    LIMIT, LUAJIT, Program, Ran, THREADS, TRACER, copy_program, may_record, record, run, skip, tool, verdict,
+};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -145,7 +147,7 @@ fn a_full_disk_ends_the_recording_with_what_fits() -> Result<()> {
     std::fs::create_dir(&small)?;
     // In a mount namespace of its own, so that the file system goes with the shell however that ends.
     let script = "mount -t tmpfs -o size=128k tmpfs \"$1\" || exit 77\n\
-                  \"$2\" -o \"$1/trace.ljt\" -c \"$5\"; code=$?\ncp \"$1/trace.ljt\" \"$4\"; exit $code";
+                  \"$2\" --mode=full -o \"$1/trace.ljt\" -c \"$5\"; code=$?\ncp \"$1/trace.ljt\" \"$4\"; exit $code";
     let luajit = format!("exec {LUAJIT} {} 0.2 </dev/null >/dev/null", testdata::workload("churn").display());
     let mut command = Command::new("unshare");
     command
@@ -189,7 +191,7 @@ fn without_privilege_the_way_to_it_is_told() -> Result<()> {
     open(folder.path(), "777")?;
     let (recorder, luajit) = (folder.path().join("record"), folder.path().join("luajit"));
     for (from, to) in [(tool("record"), &recorder), (LUAJIT.into(), &luajit)] {
-        std::fs::copy(from, to)?;
+        copy_program(from, to)?;
         open(to, "755")?;
     }
     let trace = folder.path().join("trace.ljt");
@@ -197,7 +199,7 @@ fn without_privilege_the_way_to_it_is_told() -> Result<()> {
         let mut command = Command::new("setpriv");
         command.args(nobody).arg(&recorder).arg("-o").arg(&trace).args(["-p", &pid.to_string()]);
         let ran = run(&mut command)?;
-        refused(&ran, &trace, &["no privilege", "capabilities are 0000000000000000", "setcap cap_perfmon", "root"]);
+        refused(&ran, &trace, &["no privilege", "capabilities are 0000000000000000", "setcap cap_sys_ptrace", "root"]);
         Ok(())
     };
     // Another user's process cannot be read, an own one can, but not be probed.

@@ -25,7 +25,10 @@ fn prepared(test: &str, workload: &str, argument: f64) -> Result<Option<(tempfil
 
 fn attach(program: &Program, trace: &Path, arguments: &[&str]) -> Result<Recorder> {
     let pid = program.pid().to_string();
-    let words = ["-p", &pid].into_iter().chain(arguments.iter().copied()).map(AsRef::as_ref);
+    let words = ["--mode=full", "--max-pause=500ms", "-p", &pid]
+        .into_iter()
+        .chain(arguments.iter().copied())
+        .map(AsRef::as_ref);
     let mut recorder = Recorder::start(words.chain(["-o".as_ref(), trace.as_os_str()]))?;
     recorder.wait_recording()?;
     Ok(recorder)
@@ -135,10 +138,12 @@ fn a_snapshot_is_the_keyframe_of_a_full_recording() -> Result<()> {
         assert_eq!(code, 0);
         let kinds: Vec<_> =
             document["frames"].as_array().into_iter().flatten().map(|frame| frame["kind"].as_str()).collect();
-        assert_eq!(kinds, [Some("header"), Some("process"), Some("vm"), Some("keyframe")]);
+        assert_eq!(kinds, ["header", "process", "vm", "keyframe", "breakdown", "process"].map(Some));
         assert_eq!((&document["header"]["mode"], &document["vms"]["1"]["probe"]), (&"snapshot".into(), &Value::Null));
         let trailer = &document["end"]["trailer"];
-        assert_eq!((&trailer["calls"], &trailer["cost"]["pauses"]), (&0.into(), &1.into()));
+        // One stop for the heap, and one to three for glibc's arenas.
+        let pauses = trailer["cost"]["pauses"].as_u64().ok_or("no pauses")?;
+        assert!(trailer["calls"] == 0 && (2..=4).contains(&pauses), "{trailer:#}");
 
         let facts = |trace: &Path| -> Result<Value> {
             let (code, vms) = stats(trace, &[])?;

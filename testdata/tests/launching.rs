@@ -30,7 +30,7 @@ fn place(test: &str) -> Result<Option<(tempfile::TempDir, PathBuf)>> {
 
 /// Records what the other arguments say.
 fn record_to(trace: &Path, arguments: &[&str]) -> std::io::Result<Ran> {
-    record([&["-o", &trace.display().to_string()], arguments].concat())
+    record([&["--mode=full", "--max-pause=2s", "-o", &trace.display().to_string()], arguments].concat())
 }
 
 /// The trailer of a trace that must have one.
@@ -122,6 +122,7 @@ fn a_launched_program_that_is_killed_leaves_a_whole_trace() -> Result<()> {
         return Ok(());
     };
     let mut recorder = testdata::Recorder::start([
+        "--mode=full".as_ref(),
         "-o".as_ref(),
         trace.as_os_str(),
         "--".as_ref(),

@@ -29,7 +29,10 @@ fn let_work(program: &Program, ticks: u64) -> Result<()> {
 
 fn attach(program: &Program, trace: &Path, arguments: &[&str]) -> Result<Recorder> {
     let pid = program.pid().to_string();
-    let words = ["-p", &pid].into_iter().chain(arguments.iter().copied()).map(AsRef::as_ref);
+    let words = ["--mode=full", "--max-pause=500ms", "-p", &pid]
+        .into_iter()
+        .chain(arguments.iter().copied())
+        .map(AsRef::as_ref);
     let mut recorder = Recorder::start(words.chain(["-o".as_ref(), trace.as_os_str()]))?;
     recorder.wait_recording()?;
     Ok(recorder)
@@ -111,6 +114,16 @@ fn lost_calls_are_told_and_the_rest_is_right() -> Result<()> {
     Ok(())
 }
 
+/// Waits until something of the trace is on disk: its first keyframe, as soon as that is walked.
+fn wait_for_bytes(trace: &Path) -> Result<()> {
+    let since = Instant::now();
+    while std::fs::metadata(trace)?.len() == 0 {
+        assert!(since.elapsed() < LIMIT, "nothing reaches the disk");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(())
+}
+
 #[test]
 fn a_recorder_killed_outright_leaves_no_trap_behind() -> Result<()> {
     if !may("a_recorder_killed_outright_leaves_no_trap_behind") {
@@ -127,6 +140,7 @@ fn a_recorder_killed_outright_leaves_no_trap_behind() -> Result<()> {
         assert!(!changed_text(program.pid())?.is_empty(), "a probe is armed");
         program.go()?;
         let_work(&program, 10)?;
+        wait_for_bytes(&trace)?;
         signal("KILL", recorder.pid())?;
         drop(recorder);
 
@@ -157,10 +171,7 @@ fn a_recorder_killed_while_idle_has_left_its_first_keyframe() -> Result<()> {
     let mut program = Interpreter::gc64().start("mixed", Some(0.1))?;
     program.wait_ready()?;
     let recorder = attach(&program, &trace, &[])?;
-    let since = Instant::now();
-    while std::fs::metadata(&trace)?.len() == 0 && since.elapsed() < LIMIT {
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    wait_for_bytes(&trace)?;
     drop(recorder);
     let (code, vms) = stats(&trace, &[])?;
     assert_eq!(code, 2, "it has no trailer");

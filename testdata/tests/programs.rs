@@ -92,7 +92,7 @@ fn nginx_answers_and_ends() -> io::Result<()> {
     for path in ["/hello", "/json", "/cache", "/big", "/gc"] {
         let load = nginx.load(path, Duration::from_millis(200), 4);
         assert_eq!(load.errors, 0, "{path}: {load:?}");
-        assert!(load.requests > 10 && load.body_bytes > 0, "{path}: {load:?}");
+        assert!(load.requests > 0 && load.body_bytes > 0, "{path}: {load:?}");
     }
     assert_eq!(nginx.worker_pid()?, worker, "the worker crashed and was replaced");
 

@@ -14,7 +14,14 @@ fn workload(interpreter: &Interpreter, workload: &str, argument: Option<f64>) ->
     let mut program = interpreter.start(workload, argument)?;
     program.wait_ready()?;
     let pid = program.pid().to_string();
-    let mut recorder = Recorder::start(["-o".as_ref(), trace.as_os_str(), "-p".as_ref(), pid.as_ref()])?;
+    let mut recorder = Recorder::start([
+        "--mode=full".as_ref(),
+        "--max-pause=2s".as_ref(),
+        "-o".as_ref(),
+        trace.as_os_str(),
+        "-p".as_ref(),
+        pid.as_ref(),
+    ])?;
     recorder.wait_recording()?;
     program.go()?;
     program.wait_done()?;
@@ -89,8 +96,16 @@ fn nginx_under_load() -> Result<()> {
     let trace = folder.path().join("trace.ljt");
     let nginx = Nginx::start()?;
     let pid = nginx.worker_pid()?.to_string();
-    let arguments =
-        ["--keyframe-every".as_ref(), "1s".as_ref(), "-o".as_ref(), trace.as_os_str(), "-p".as_ref(), pid.as_ref()];
+    let arguments = [
+        "--mode=full".as_ref(),
+        "--max-pause=2s".as_ref(),
+        "--keyframe-every".as_ref(),
+        "1s".as_ref(),
+        "-o".as_ref(),
+        trace.as_os_str(),
+        "-p".as_ref(),
+        pid.as_ref(),
+    ];
     let mut recorder = Recorder::start(arguments)?;
     recorder.wait_recording()?;
     for path in ["/json", "/same", "/cache", "/big", "/gc", "/hello"] {

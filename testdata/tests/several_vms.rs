@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
-use testdata::{Program, Recorder, THREADS, THREADS_NOGC64, info, may_record, record, skip, sums, verify};
+use testdata::{Program, Recorder, THREADS, THREADS_NOGC64, info, may_record, record, skip, sums, verdict, verify};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -17,7 +17,8 @@ fn record_threads(program: &str, words: [&str; 3], trace: &Path) -> Result<(i32,
         let mut program = Program::start(Command::new(program).args(words))?;
         program.wait_ready()?;
         let pid = program.pid().to_string();
-        let arguments = ["--keyframe-every", "150ms", "-p", &pid, "-o"].map(AsRef::as_ref);
+        let arguments =
+            ["--mode=full", "--max-pause=2s", "--keyframe-every", "150ms", "-p", &pid, "-o"].map(AsRef::as_ref);
         let recorder =
             if attach { Some(Recorder::start(arguments.into_iter().chain([trace.as_os_str()]))?) } else { None };
         let recorder = recorder.map(|mut recorder| recorder.wait_recording().map(|()| recorder)).transpose()?;
@@ -62,6 +63,71 @@ fn each_vm_has_its_own_heap() -> Result<()> {
             assert_eq!(one, [vms[number - 1].clone()], "{name}: VM {number}");
         }
     }
+    Ok(())
+}
+
+#[test]
+fn vms_that_close_and_vms_that_are_born_are_followed() -> Result<()> {
+    if !may("vms_that_close_and_vms_that_are_born_are_followed") {
+        return Ok(());
+    }
+    for (name, program) in PROGRAMS {
+        let folder = tempfile::tempdir()?;
+        let trace = folder.path().join("trace.ljt");
+        let (code, said) = record_threads(program, ["born", "3", "60"], &trace)?;
+        let (_, document) = verdict(&trace)?;
+        assert_eq!((code, &document["judgement"]), (0, &"verified".into()), "{name}: {document:#}\n{said}");
+        let verified = verify(&trace, name)?;
+        let (_, document) = info(&trace)?;
+        let vms = document["vms"].as_object().ok_or("no VMs")?;
+        println!(
+            "{name}: {} VMs, {verified:?}, {} unattributed",
+            vms.len(),
+            document["end"]["trailer"]["unattributed"]
+        );
+        assert!(vms.len() > 3, "{name}: those born later have streams too: {document:#}");
+        assert!(verified.calls > 100_000 && verified.keyframes >= 3, "{name}: {verified:?}");
+        // Before the last one is born the others have their heaps all the same.
+        let frames = document["frames"].as_array().into_iter().flatten();
+        let last =
+            frames.filter(|f| f["kind"] == "keyframe" && f["vm"] == vms.len()).find_map(|f| f["start_ns"].as_u64());
+        let before = format!("{}ns", last.ok_or("the last VM has no keyframe")? - 1);
+        let known = sums(&trace, &["--at", &before], name)?.len();
+        assert!(known > 0 && known < vms.len(), "{name}: {known} of {}", vms.len());
+        for vm in sums(&trace, &["--at", "peak"], name)? {
+            assert!(vm["used"]["count"].as_u64() > Some(1000), "{name}: {vm:#}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn windows_of_several_threads_hold_all_their_vms() -> Result<()> {
+    if !may("windows_of_several_threads_hold_all_their_vms") {
+        return Ok(());
+    }
+    let folder = tempfile::tempdir()?;
+    let trace = folder.path().join("trace.ljt");
+    let mut program = Program::start(Command::new(THREADS).args(["work", "4", "300"]))?;
+    program.wait_ready()?;
+    let pid = program.pid().to_string();
+    let words = ["--every=100ms", "--max-overhead=50%", "--max-pause=1s", "-p", &pid, "-o"].map(AsRef::as_ref);
+    let mut recorder = Recorder::start(words.into_iter().chain([trace.as_os_str()]))?;
+    recorder.wait_recording()?;
+    program.go()?;
+    program.wait_done()?;
+    let (code, said) = recorder.stop()?;
+    // On a machine that is busy otherwise, hits may be lost.
+    assert!(code == 0 || code == 2 && !said.contains(" 0 lost"), "{said}");
+    assert!(program.finish()?.success());
+    let (_, document) = verdict(&trace)?;
+    let verdict = &document["verdict"];
+    assert_eq!((&verdict["contradictions"], &verdict["differing"]), (&serde_json::json!([]), &serde_json::json!([])));
+    assert_eq!((&verdict["chunks_differing"], &verdict["followed_differing"]), (&0.into(), &0.into()), "{document:#}");
+    assert!(verdict["calls_replayed"].as_u64() > Some(1000), "{document:#}");
+    assert!(verdict["windows"]["all"].as_u64() >= Some(4), "one for each VM at least: {document:#}");
+    let vms = sums(&trace, &[], "windows")?;
+    assert_eq!(vms.len(), 4);
     Ok(())
 }
 

@@ -18,7 +18,12 @@ fn may(test: &str) -> bool {
 /// `record -o - ARGUMENTS | COMMAND`: what the latter came to, the recorder's exit code and what it said.
 fn pipe(arguments: &[&str], reader: &[&str]) -> Result<(Ran, i32, String)> {
     let mut recorder = Command::new(tool("record"));
-    recorder.args(["-o", "-"]).args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    recorder
+        .args(["--mode=full", "-o", "-"])
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let mut recorder = recorder.spawn()?;
     let trace = recorder.stdout.take().ok_or("no pipe")?;
     let mut command = Command::new(reader[0]);
@@ -104,7 +109,8 @@ fn standard_input_reads_as_the_file_does() -> Result<()> {
     let mut program = Interpreter::nogc64().start("direct", Some(0.5))?;
     program.wait_ready()?;
     let pid = program.pid().to_string();
-    let mut recorder = Recorder::start(["-p".as_ref(), pid.as_ref(), "-o".as_ref(), trace.as_os_str()])?;
+    let mut recorder =
+        Recorder::start(["--mode=full".as_ref(), "-p".as_ref(), pid.as_ref(), "-o".as_ref(), trace.as_os_str()])?;
     recorder.wait_recording()?;
     program.go()?;
     program.wait_done()?;

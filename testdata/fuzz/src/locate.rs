@@ -57,6 +57,7 @@ fn mapping(range: std::ops::Range<Addr>, executable: bool) -> Mapping {
         offset: 0,
         executable,
         data: !executable,
+        shared: false,
         file: None,
         anonymous: !executable,
         inode: ((0, 0), 0),

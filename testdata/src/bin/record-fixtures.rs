@@ -8,7 +8,7 @@ use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use testdata::{LUAJIT, LUAJIT_NOGC64, Nginx, Program, Recorder, THREADS};
 
@@ -35,13 +35,19 @@ fn record_all(folder: &Path, place: &Path) -> Result<()> {
     program(&["luajit", "direct.lua", "0.05"], place, &folder.join("gc64.ljt"))?;
     program(&["luajit-nogc64", "mixed.lua", "0.05"], place, &folder.join("nogc64.ljt"))?;
     program(&["threads", "work", "3", "8"], place, &folder.join("threads.ljt"))?;
-    nginx(&folder.join("nginx.ljt"))
+    nginx(&folder.join("nginx.ljt"))?;
+    sampled(&folder.join("sampled.ljt"))?;
+    snapshot(&folder.join("snapshot.ljt"))
 }
 
 fn attach(pid: u32, keyframe_every: &str, trace: &Path) -> Result<Recorder> {
+    start(&["--mode=full", "--keyframe-every", keyframe_every], pid, trace)
+}
+
+fn start(how: &[&str], pid: u32, trace: &Path) -> Result<Recorder> {
     let pid = pid.to_string();
-    let words = ["--force", "--keyframe-every", keyframe_every, "-p", &pid, "-o"].map(AsRef::as_ref);
-    let mut recorder = Recorder::start(words.into_iter().chain([trace.as_os_str()]))?;
+    let words = [&["--force", "--max-pause=2s"], how, &["-p", &pid, "-o"]].concat();
+    let mut recorder = Recorder::start(words.into_iter().map(AsRef::as_ref).chain([trace.as_os_str()]))?;
     recorder.wait_recording()?;
     Ok(recorder)
 }
@@ -78,4 +84,33 @@ fn nginx(trace: &Path) -> Result<()> {
         std::thread::sleep(Duration::from_millis(100));
     }
     stop(recorder, trace)
+}
+
+/// A master and its worker in windows, with breakdowns.
+fn sampled(trace: &Path) -> Result<()> {
+    let nginx = Nginx::start()?;
+    let how = ["--max-overhead=20%", "--window=80ms", "--every=400ms", "--breakdown-every=1s"];
+    let recorder = start(&how, nginx.master_pid(), trace)?;
+    let since = Instant::now();
+    while since.elapsed() < Duration::from_secs(3) {
+        for path in ["/json", "/cache", "/hello"] {
+            nginx.get(path)?;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    stop(recorder, trace)
+}
+
+/// A worker's heap and memory at one moment, and no calls.
+fn snapshot(trace: &Path) -> Result<()> {
+    let nginx = Nginx::start()?;
+    for _ in 0..20 {
+        nginx.get("/cache")?;
+    }
+    let (code, said) = start(&["--mode=snapshot"], nginx.worker_pid()?, trace)?.wait()?;
+    if code != 0 {
+        return Err(format!("{}: exit {code}: {said}", trace.display()).into());
+    }
+    println!("{}: {} bytes", trace.display(), fs::metadata(trace)?.len());
+    Ok(())
 }

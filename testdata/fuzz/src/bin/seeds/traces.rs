@@ -20,7 +20,7 @@ pub(crate) fn files() -> Vec<(&'static str, Vec<u8>)> {
     // A frame that may be skipped, in front of all others but the header; the index then tells of one frame less.
     let header_end = Trace::open(Cursor::new(&complete)).expect(WELL).frames[1].offset as usize;
     let payload = b"from a later version";
-    let head = Head::seal(Kind::Unknown(0x8001), 0, 7, (1, 2), payload);
+    let head = Head::seal(Kind::Unknown(0x8765), 0, 7, (1, 2), payload);
     let mut unknown = complete.clone();
     unknown.splice(header_end..header_end, [&head.to_bytes()[..], payload].concat());
     vec![
