@@ -95,7 +95,7 @@ fn a_process_under_another_tracer_is_refused_and_unharmed() -> Result<()> {
     // With the other one gone it can be recorded.
     let folder = tempfile::tempdir()?;
     let trace = folder.path().join("trace.ljt");
-    let ran = record(["-o", &trace.display().to_string(), "-p", &pid, "-d", "1ms"])?;
+    let ran = record(["-o", &trace.display().to_string(), "-p", &pid, "-d", "1ms", "--max-pause=1s"])?;
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     assert!(program.finish()?.success());
     Ok(())
@@ -112,11 +112,11 @@ fn outputs_that_cannot_be_written() -> Result<()> {
     let there = folder.path().join("there.ljt");
     let name = there.display().to_string();
     std::fs::write(&there, "precious")?;
-    let ran = record(["-o", &name, "-p", &pid, "-d", "1ms"])?;
+    let ran = record(["-o", &name, "-p", &pid, "-d", "1ms", "--max-pause=1s"])?;
     assert_eq!((ran.code, ran.stderr.lines().count()), (1, 1), "{}", ran.stderr);
     assert!(ran.stderr.contains(&name) && ran.stderr.contains("--force"), "{}", ran.stderr);
     assert_eq!(std::fs::read(&there)?, b"precious");
-    let ran = record(["--force", "-o", &name, "-p", &pid, "-d", "1ms"])?;
+    let ran = record(["--force", "-o", &name, "-p", &pid, "-d", "1ms", "--max-pause=1s"])?;
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     assert_eq!(verdict(&there)?.0, 0);
 
@@ -147,7 +147,7 @@ fn a_full_disk_ends_the_recording_with_what_fits() -> Result<()> {
     std::fs::create_dir(&small)?;
     // In a mount namespace of its own, so that the file system goes with the shell however that ends.
     let script = "mount -t tmpfs -o size=128k tmpfs \"$1\" || exit 77\n\
-                  \"$2\" --mode=full -o \"$1/trace.ljt\" -c \"$5\"; code=$?\ncp \"$1/trace.ljt\" \"$4\"; exit $code";
+                  \"$2\" --mode=full --max-pause=2s -o \"$1/trace.ljt\" -c \"$5\"; code=$?\ncp \"$1/trace.ljt\" \"$4\"; exit $code";
     let luajit = format!("exec {LUAJIT} {} 0.2 </dev/null >/dev/null", testdata::workload("churn").display());
     let mut command = Command::new("unshare");
     command

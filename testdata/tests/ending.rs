@@ -25,10 +25,8 @@ fn prepared(test: &str, workload: &str, argument: f64) -> Result<Option<(tempfil
 
 fn attach(program: &Program, trace: &Path, arguments: &[&str]) -> Result<Recorder> {
     let pid = program.pid().to_string();
-    let words = ["--mode=full", "--max-pause=500ms", "-p", &pid]
-        .into_iter()
-        .chain(arguments.iter().copied())
-        .map(AsRef::as_ref);
+    let words =
+        ["--mode=full", "--max-pause=2s", "-p", &pid].into_iter().chain(arguments.iter().copied()).map(AsRef::as_ref);
     let mut recorder = Recorder::start(words.chain(["-o".as_ref(), trace.as_os_str()]))?;
     recorder.wait_recording()?;
     Ok(recorder)

@@ -172,7 +172,7 @@ fn supervisors_get_json_and_terminals_a_line() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let program = ready("mixed", 0.1)?;
     let (pid, trace) = (program.pid().to_string(), folder.path().join("trace.ljt").display().to_string());
-    let arguments = ["--force", "-d", "2500ms", "-p", &pid, "-o", &trace];
+    let arguments = ["--force", "--max-pause=1s", "-d", "2500ms", "-p", &pid, "-o", &trace];
     let ran = record([&arguments[..], &["--json-status"]].concat())?;
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     let lines: Vec<Value> = ran.stderr.lines().map(serde_json::from_str).collect::<serde_json::Result<_>>()?;

@@ -123,6 +123,7 @@ fn a_launched_program_that_is_killed_leaves_a_whole_trace() -> Result<()> {
     };
     let mut recorder = testdata::Recorder::start([
         "--mode=full".as_ref(),
+        "--max-pause=2s".as_ref(),
         "-o".as_ref(),
         trace.as_os_str(),
         "--".as_ref(),

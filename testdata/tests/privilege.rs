@@ -67,7 +67,11 @@ impl Place {
     /// Tries to record a process for a moment.
     fn try_it(&self, mut command: Command, mode: &str, target: &[&str]) -> Result<Ran> {
         let trace = self.trace("tried");
-        command.arg(self.record()).args(["--mode", mode, "-d", "100ms", "--force", "-o"]).arg(&trace).args(target);
+        command
+            .arg(self.record())
+            .args(["--mode", mode, "--max-pause=2s", "-d", "100ms", "--force", "-o"])
+            .arg(&trace)
+            .args(target);
         let ran = run(&mut command)?;
         assert_eq!(ran.code == 0, trace.exists(), "{}", ran.stderr);
         if trace.exists() {

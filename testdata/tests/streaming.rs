@@ -19,7 +19,7 @@ fn may(test: &str) -> bool {
 fn pipe(arguments: &[&str], reader: &[&str]) -> Result<(Ran, i32, String)> {
     let mut recorder = Command::new(tool("record"));
     recorder
-        .args(["--mode=full", "-o", "-"])
+        .args(["--mode=full", "--max-pause=2s", "-o", "-"])
         .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -109,8 +109,14 @@ fn standard_input_reads_as_the_file_does() -> Result<()> {
     let mut program = Interpreter::nogc64().start("direct", Some(0.5))?;
     program.wait_ready()?;
     let pid = program.pid().to_string();
-    let mut recorder =
-        Recorder::start(["--mode=full".as_ref(), "-p".as_ref(), pid.as_ref(), "-o".as_ref(), trace.as_os_str()])?;
+    let mut recorder = Recorder::start([
+        "--mode=full".as_ref(),
+        "--max-pause=2s".as_ref(),
+        "-p".as_ref(),
+        pid.as_ref(),
+        "-o".as_ref(),
+        trace.as_os_str(),
+    ])?;
     recorder.wait_recording()?;
     program.go()?;
     program.wait_done()?;
