@@ -205,13 +205,16 @@ fn outside(segments: &[Segment]) -> impl Fn(&Addr) -> bool {
     }
 }
 
-/// The pages at which a direct block may start, by their first word, all over the process. Takes a tenth of a second for
-/// each GiB, so it is not for a process that stands still.
-pub fn maybe_direct(target: &Target, mappings: &[Mapping]) -> BTreeSet<Addr> {
+/// The pages that an allocator may have mapped, in the order of the mappings.
+pub fn data_pages(mappings: &[Mapping]) -> Vec<Addr> {
     let mappings = mappings.iter().filter(|mapping| mapping.is_anonymous_data());
-    let pages: Vec<Addr> = mappings.flat_map(|mapping| (mapping.start..mapping.end).step_by(PAGE as usize)).collect();
+    mappings.flat_map(|mapping| (mapping.start..mapping.end).step_by(PAGE as usize)).collect()
+}
+
+/// Those of some pages at which a direct block may start, by their first word. Takes a tenth of a second for each GiB.
+pub fn maybe_direct(target: &Target, pages: &[Addr]) -> BTreeSet<Addr> {
     let mut found = BTreeSet::new();
-    target.read_many(&pages, HEADER as usize, |page, bytes| {
+    target.read_many(pages, HEADER as usize, |page, bytes| {
         if bytes[..8] == IS_DIRECT.to_le_bytes() {
             found.insert(page);
         }

@@ -59,7 +59,7 @@ pub struct Replayed {
     pub vm: u32,
     /// Calls that the model took.
     pub calls: u64,
-    /// Calls behind a contradiction, which it could not take.
+    /// Calls that it could not take: those behind a contradiction, and one whose mapping calls are missing with what follows.
     pub skipped: u64,
     /// The first contradiction; nothing behind it counts.
     pub contradiction: Option<ContradictionAt>,
@@ -196,6 +196,12 @@ impl<O: Observer> Runner<'_, O> {
         }
         self.system.push_late(&trailing);
         self.close_call();
+        // Where calls are missing, so may be what the last one before them asked of the system.
+        let is_cut = matches!(stretch.end, StretchEnd::Gap(_) | StretchEnd::Part(_) | StretchEnd::Trace);
+        if is_cut && self.system.missing.is_some() {
+            self.outcome.contradiction = None;
+            self.outcome.skipped = 1;
+        }
         if let (None, Some(model), StretchEnd::Window(_)) =
             (&self.outcome.contradiction, &self.outcome.state, &stretch.end)
         {

@@ -1,5 +1,6 @@
 //! Recordings in windows and in parts, made without a recorder: what a plan, a verdict and the rates make of them.
 
+mod cut;
 mod map;
 mod parts;
 mod rates;

@@ -24,6 +24,9 @@ use crate::snapshot::{self, Snapshot};
 
 /// How often a stop may find a thread inside the allocator before the keyframe is given up.
 const MAX_STOPS: u64 = 300;
+/// Pages that are looked through for direct blocks until the rings are emptied: some 25 ms, in which a ring of 8 MB does
+/// not fill.
+const LOOKED_THROUGH: usize = 1 << 16;
 /// After how many missed keyframes only those due by the clock are tried.
 const MAX_MISSED: u64 = 8;
 
@@ -73,6 +76,7 @@ impl Session {
             self.streams.pen.fill();
             return Ok(Taken::Missed);
         }
+        self.note_losses()?;
         self.get_ready()?;
         let heap_bytes = snapshot::heap_bytes(&self.target, &self.open_vms());
         let start = self.now();
@@ -123,10 +127,11 @@ impl Session {
                 }
                 Stop::Inside if self.streams.replaced => return self.leave_off(start, &pause),
                 Stop::Replaced => return self.leave_off(start, &pause),
-                Stop::Inside => {}
+                Stop::Inside => self.get_ready()?,
             }
             if pause.stops >= MAX_STOPS || pause.stopped_ns > 2 * self.settings.limits.max_pause {
-                let reason = format!("{} stops all fell inside the allocator", pause.stops);
+                let reason =
+                    format!("in each of {} stops a thread was inside the allocator, or hits were lost", pause.stops);
                 return self.give_up(start, reason, &pause);
             }
             // Not a multiple of anything the target does, and ever longer: its threads must get to run in between.
@@ -155,7 +160,10 @@ impl Session {
         }
         if std::mem::take(&mut self.streams.wanted.direct) {
             let mappings = self.target.mappings().unwrap_or_default();
-            self.streams.add_mapped(snapshot::maybe_direct(&self.target, &mappings));
+            for pages in snapshot::data_pages(&mappings).chunks(LOOKED_THROUGH) {
+                self.streams.add_mapped(snapshot::maybe_direct(&self.target, pages));
+                self.drain()?;
+            }
         }
         Ok(())
     }
@@ -187,8 +195,9 @@ impl Session {
         let at_door = places.iter().filter(|(tid, place)| *place == Place::AtDoor && probed(*tid).is_some());
         let at_door: Vec<Pid> = at_door.map(|(tid, _)| *tid).collect();
         let lost = self.lost();
-        // Where hits were lost since the rings were looked at, the last one there is may be any, not the one at the door.
-        if !in_order || !at_door.is_empty() && lost > self.streams.lost {
+        // Where hits were lost since the rings were looked at, the last one there is may be any, not the one at the door;
+        // and what was mapped may be anywhere.
+        if !in_order || lost > self.streams.lost {
             self.note_pause(pause, frozen.release());
             // It may take many stops; a ring that fills up meanwhile would lose hits. But a thread that waits for its
             // processor at the door must keep its hit in the ring, or it is in the way until it has run again.
@@ -239,7 +248,7 @@ impl Session {
     /// snapshot nothing is followed, so that all has to be looked through now.
     fn maybe_direct(&mut self) -> Result<BTreeSet<Addr>> {
         if self.plan.is_none() {
-            return Ok(snapshot::maybe_direct(&self.target, &self.target.mappings()?));
+            return Ok(snapshot::maybe_direct(&self.target, &snapshot::data_pages(&self.target.mappings()?)));
         }
         let mut all: BTreeSet<Addr> = self.streams.mapped_for().keys().copied().collect();
         for entry in self.pending.iter().chain(&self.backlog) {
