@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::json::{all, bytes, share, sizes, thousands};
 use crate::shown::{Said, Shown, said};
 use crate::table::{Row, Table, row};
-use crate::{assert_says, json_of, printed, run};
+use crate::{json_of, printed, run, unsaid};
 
 const TRACES: &str = "gc64.ljt nginx.ljt nogc64.ljt sampled.ljt snapshot.ljt threads.ljt";
 
@@ -76,8 +76,6 @@ fn histograms(json: &Value) -> Vec<Row> {
         row.insert("population".to_owned(), name.into());
         row
     };
-    let of = |name| all(&json["populations"][name]).len();
-    assert_eq!(of("used"), 0);
     POPULATIONS
         .into_iter()
         .flat_map(|name| all(&json["populations"][name]["buckets"]).iter().map(move |bucket| row(name, bucket)))
@@ -111,8 +109,8 @@ fn tables_texts_and_pictures_of_a_batch_have_the_figures_of_its_json() {
     let folder = tempfile::tempdir().expect("a folder");
     let out = folder.path().join("out");
     let line = format!("batch {TRACES} --pictures -o {}", out.display());
-    assert_says(&Shown::of(&printed(&line, "text")), &text(&json_of(&line)), "batch");
     let json = json_of(&line);
+    assert_eq!(unsaid(&Shown::of(&printed(&line, "text")), &text(&json)), None);
     table(&out, "summary.csv").assert_is(&summary(&json));
     table(&out, "histograms.csv").assert_is(&histograms(&json));
     for name in ["summary", "histograms"] {
