@@ -26,8 +26,9 @@ const AMOUNTS: [&str; 4] = ["mapped", "resident", "swapped", "pss"];
 fn rows(found: &Table, json: &Value) {
     let mut rest = found.clone();
     for process in all(&json["processes"]) {
+        let pid = process["pid"].to_string();
         let is_of = |row: &BTreeMap<String, String>, time: &Value| {
-            row["pid"] == process["pid"].to_string() && row["time_ns"] == time.to_string()
+            row["pid"] == pid && row["time_ns"].parse().ok() == time.as_u64()
         };
         let of_look = |table: &Table, time: &Value| {
             let rows = table.rows.iter().filter(|row| is_of(row, time)).cloned().collect();

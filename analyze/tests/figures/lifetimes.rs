@@ -108,7 +108,7 @@ fn ages(vm: &Value) -> usize {
 }
 
 /// Bytes of a class by age at death, then those alive and those of unknown age.
-fn cells<'a>(class: &'a Value, ages: usize) -> impl Iterator<Item = &'a Value> {
+fn cells(class: &Value, ages: usize) -> impl Iterator<Item = &Value> {
     let died = all(&class["died"])[..ages].iter().map(|died| &died["bytes"]);
     died.chain([&class["alive"]["bytes"], &class["older_died"]["bytes"]])
 }

@@ -64,8 +64,11 @@ fn rows(found: &Table, json: &Value) {
     found.assert_is(&rows);
 }
 
+/// How a figure is said.
+type Words = fn(&Value) -> String;
+
 /// A rate, and the ends of its interval if it has one.
-fn with_ends(rate: &Value, shown: fn(&Value) -> String) -> Vec<String> {
+fn with_ends(rate: &Value, shown: Words) -> Vec<String> {
     let ends = [&rate["low"], &rate["high"]].into_iter().filter(|end| !end.is_null());
     [&rate["per_second"]].into_iter().chain(ends).map(shown).collect()
 }
@@ -83,8 +86,7 @@ fn text(json: &Value) -> Vec<Said> {
     let mut told = Vec::new();
     for section in all(&json["rates"]) {
         for (name, key, are_bytes) in RATES {
-            let (shown, observed): (fn(&Value) -> String, fn(&Value) -> String) =
-                if are_bytes { (byte_rate, bytes) } else { (number, thousands) };
+            let (shown, observed): (Words, Words) = if are_bytes { (byte_rate, bytes) } else { (number, thousands) };
             let rate = &section[key];
             told.push(said(name, with_ends(rate, shown).into_iter().chain([observed(&rate["observed"])])));
         }
