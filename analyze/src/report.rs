@@ -207,9 +207,9 @@ pub enum Asked {
 }
 
 impl VmReport {
-    /// `http VM of nginx (pid 123)`
+    /// `VM 1: http VM of nginx (pid 123)`
     pub fn title(&self, processes: &[Process]) -> String {
-        title(&self.vm, processes)
+        format!("VM {}: {}", self.number, title(&self.vm, processes))
     }
 }
 

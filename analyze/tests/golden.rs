@@ -6,16 +6,11 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use analyze::cli::Arguments;
 use clap::CommandFactory;
-use polars::prelude::DataFrame;
-use polars_io::SerReader;
-use polars_io::csv::read::CsvReadOptions;
-use polars_io::parquet::read::ParquetReader;
 
 /// Each golden file, the exit code that goes with it, and the command line, to be run in `testdata/traces/`.
 const LINES: &[(&str, i32, &str)] = &[
@@ -74,19 +69,6 @@ const LINES: &[(&str, i32, &str)] = &[
     ("completions.bash", 0, "completions bash"),
     ("man.1", 0, "man"),
     ("events.csv", 0, "events sampled.ljt --format csv"),
-];
-
-/// Command lines that write Parquet: the rows are those of the CSV.
-const PARQUET: &[&str] = &[
-    "stats threads.ljt",
-    "rates threads.ljt",
-    "rates sampled.ljt",
-    "breakdown sampled.ljt",
-    "map nginx.ljt",
-    "timeline sampled.ljt",
-    "lifetimes threads.ljt",
-    "diff snapshot.ljt sampled.ljt",
-    "events sampled.ljt",
 ];
 
 fn traces() -> PathBuf {
@@ -155,64 +137,13 @@ fn every_golden_file_and_every_command_has_a_line() {
             let shown = match format {
                 // The first of its formats is what a command writes unasked.
                 "text" => lines().any(|(name, ..)| name.ends_with(".txt")),
-                "parquet" => PARQUET.iter().any(|line| line.split(' ').next() == Some(name)),
-                // The same rows as the CSV: see below.
-                "jsonl" => true,
+                // The same rows as the CSV: `figures` compares them.
+                "parquet" | "jsonl" => true,
                 _ => lines().any(|(.., line)| line.contains(&format!("--format {format}"))),
             };
             assert!(shown, "`analyze {name} --format {format}` has no line in LINES");
         }
     }
-}
-
-/// Rows as text, whatever their types: a CSV does not tell those.
-fn cells(rows: &DataFrame) -> Vec<(String, Vec<String>)> {
-    let column = |column: &polars::prelude::Column| {
-        let values = (0..column.len()).map(|at| column.get(at).expect("a cell"));
-        let text = |value: polars::prelude::AnyValue| match value.get_str() {
-            Some(text) => text.to_owned(),
-            None => value.extract::<f64>().map_or(String::new(), |number| number.to_string()),
-        };
-        (column.name().to_string(), values.map(text).collect())
-    };
-    rows.columns().iter().map(column).collect()
-}
-
-#[test]
-fn parquet_has_the_rows_of_the_csv() {
-    let folder = tempfile::tempdir().expect("a folder");
-    for (at, line) in PARQUET.iter().enumerate() {
-        let csv = printed(&format!("{line} --format csv"));
-        let options = CsvReadOptions::default().with_infer_schema_length(None);
-        let csv = options.into_reader_with_file_handle(Cursor::new(csv)).finish().expect("a CSV");
-        let path = folder.path().join(at.to_string());
-        let words = line.split(' ').chain(["--format", "parquet", "-o"]).map(OsStr::new);
-        assert!(run(words.chain([path.as_os_str()])).status.success(), "{line}");
-        let file = std::fs::File::open(&path).expect("the Parquet");
-        let parquet = ParquetReader::new(file).finish().expect("a Parquet file");
-        assert!(csv.height() > 0, "{line} has no rows");
-        assert_eq!(cells(&csv), cells(&parquet), "{line}");
-    }
-}
-
-#[test]
-fn json_lines_have_the_rows_of_the_csv() {
-    let csv = printed("events sampled.ljt");
-    let mut csv = csv.lines();
-    let head: Vec<&str> = csv.next().expect("a header").split(',').collect();
-    let lines = printed("events sampled.ljt --format jsonl");
-    let mut lines = lines.lines();
-    for row in csv {
-        let line: serde_json::Value = serde_json::from_str(lines.next().expect("a line")).expect("JSON");
-        for (column, cell) in head.iter().zip(row.split(',')) {
-            match &line[column] {
-                serde_json::Value::Null => assert_eq!(cell, "", "{column}: {line}"),
-                serde_json::Value::String(text) => assert_eq!(cell, text, "{column}: {line}"),
-                value => assert_eq!(cell, value.to_string(), "{column}: {line}"),
-            }
-        }
-    }
-    assert_eq!(lines.next(), None);
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! The report page in a real browser: it loads without a word of complaint, asks nobody for anything, its controls work
-//! by mouse and by keyboard, it is right on dark screens and on paper, and its figures are those of the other forms.
+//! by mouse and by keyboard, and it is right on dark screens and on paper.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use testdata::{analyze, fixture, stats};
+use testdata::{analyze, fixture};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -125,28 +125,5 @@ fn it_is_dark_where_screens_are_and_light_on_paper() -> Result<()> {
     assert_eq!(text.code, 0, "{}", text.stderr);
     let text = String::from_utf8(text.stdout)?;
     assert!(text.contains("verified") && text.contains("What it means"), "{text}");
-    Ok(())
-}
-
-/// The page's figures of each VM are those of JSON, to the byte.
-#[test]
-fn its_figures_are_those_of_the_other_forms() -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    for name in FIXTURES {
-        let (_, html) = report(name, folder.path())?;
-        let (_, vms) = stats(&fixture(name), &[])?;
-        let shown: Vec<u64> = html
-            .split("<dd data-v=\"")
-            .skip(1)
-            .map(|rest| rest.split('"').next().unwrap_or("").parse())
-            .collect::<std::result::Result<_, _>>()?;
-        let expected = vms.iter().flat_map(|vm| {
-            let ours = &vm["ljscope"];
-            let populations = ["used", "free", "segments", "direct"].map(|which| &ours["populations"][which]["bytes"]);
-            populations.into_iter().chain([&ours["overhead_bytes"], &ours["gc_total"]]).map(|value| value.as_u64())
-        });
-        assert_eq!(shown.iter().copied().map(Some).collect::<Vec<_>>(), expected.collect::<Vec<_>>(), "{name}");
-        assert!(shown.len() >= 6, "{name}");
-    }
     Ok(())
 }

@@ -179,10 +179,7 @@ impl DiffReport {
         };
         let keys = |report: &Report| report.vms.iter().map(|vm| key(report, vm)).collect::<Vec<_>>();
         let Pairs { both, only_a, only_b } = pair(&keys(&a), &keys(&b));
-        let title = |report: &Report, at: &usize| {
-            let vm = &report.vms[*at];
-            format!("VM {}: {}", vm.number, vm.title(&report.processes))
-        };
+        let title = |report: &Report, at: &usize| report.vms[*at].title(&report.processes);
         self.alone.extend(only_a.iter().map(|at| Alone { in_a: true, what: title(&a, at) }));
         self.alone.extend(only_b.iter().map(|at| Alone { in_a: false, what: title(&b, at) }));
         for (at_a, at_b) in both {

@@ -135,13 +135,12 @@ struct Progress(ProgressBar);
 impl Progress {
     fn new(files: usize, bytes: u64) -> Progress {
         // indicatif writes to standard error, and nothing if that is no terminal.
-        let bar = ProgressBar::new(bytes);
+        // With all of its words before it is first drawn.
+        let bar = ProgressBar::new(bytes).with_prefix(format!(" of {files} traces")).with_message("0");
         let template = "{msg}{prefix} {wide_bar} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left";
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
-        bar.set_prefix(format!(" of {files} traces"));
-        bar.set_message("0");
         bar.enable_steady_tick(std::time::Duration::from_millis(200));
         Progress(bar)
     }

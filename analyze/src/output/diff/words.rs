@@ -88,8 +88,7 @@ pub fn side(name: &str, side: &Side) -> String {
 
 /// What is compared: `VM 1: luajit (pid 5)`, once if both are called the same, else `… with …`.
 pub fn title(report: &DiffReport, pair: &VmPair) -> String {
-    let of = |number: u32, title: String| format!("VM {number}: {title}");
-    both(of(pair.a.number, pair.a.title(&report.a.processes)), of(pair.b.number, pair.b.title(&report.b.processes)))
+    both(pair.a.title(&report.a.processes), pair.b.title(&report.b.processes))
 }
 
 /// The same of processes.

@@ -111,7 +111,7 @@ fn verdict(heaps: &Report, html: &mut String) -> Result<()> {
 fn figures(page: &Page<'_>, html: &mut String) -> Result<()> {
     html.push_str("<section id=\"figures\"><h2>Figures</h2>\n");
     for vm in &page.heaps.vms {
-        let title = format!("VM {}: {}", vm.number, words::name(&vm.title(&page.heaps.processes), 80));
+        let title = words::name(&vm.title(&page.heaps.processes), 90);
         let mut moment = words::moment(&vm.moment);
         if let Some(short_of) = words::short_of(&vm.moment) {
             write!(moment, "; {short_of}")?;

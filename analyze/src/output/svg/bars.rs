@@ -8,11 +8,12 @@ use super::palette::{self, AXIS, INK};
 use super::pie::fitting;
 use super::{Area, MARGIN, WIDTH};
 
-/// Pixels of a row, of a bar in it, and for names and figures.
+/// Pixels of a row, of a bar in it, for names, for figures at least, and between a bar and its figures.
 const ROW: i32 = 22;
 const BAR: i32 = 14;
 const NAME: i32 = 216;
 const FIGURES: i32 = 172;
+const APART: f64 = 12.0;
 /// The smallest text.
 const SMALL: f64 = 12.0;
 
@@ -42,7 +43,8 @@ impl Bars {
     pub(super) fn draw(&self, area: &Area) -> Result<()> {
         let (left, right) = (MARGIN as i32, (WIDTH - MARGIN) as i32);
         let start = left + NAME;
-        let room = f64::from(right - FIGURES - start);
+        let figures = self.0.iter().map(Line::figures).fold(f64::from(FIGURES), f64::max);
+        let room = f64::from(right - start) - figures;
         let longest = self.0.iter().map(Line::length).fold(1.0, f64::max);
         let place = |value: f64| start + (value / longest * room).round() as i32;
         let letters = |at| palette::letters(SMALL, INK, at);
@@ -74,6 +76,14 @@ impl Bars {
 }
 
 impl Line {
+    /// Pixels that its figures take, and the room before them.
+    fn figures(&self) -> f64 {
+        match self {
+            Line::Heading(_) => 0.0,
+            Line::Bar { figures, .. } => palette::width(figures, SMALL) + APART,
+        }
+    }
+
     fn length(&self) -> f64 {
         match self {
             Line::Heading(_) => 0.0,

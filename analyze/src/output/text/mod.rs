@@ -32,8 +32,7 @@ pub fn write(report: &Report, options: &Options, out: &mut dyn Write) -> io::Res
 }
 
 fn vm(vm: &VmReport, processes: &[Process], options: &Options, out: &mut dyn Write) -> io::Result<()> {
-    let title = format!("VM {}: {}", vm.number, vm.title(processes));
-    paragraph(out, options, &options.bold(&words::name(&title, options.width)))?;
+    paragraph(out, options, &options.bold(&words::name(&vm.title(processes), options.width)))?;
     paragraph(out, options, &words::name(&words::build(&vm.vm), options.width))?;
     paragraph(out, options, &words::moment(&vm.moment))?;
     if let Some(short_of) = words::short_of(&vm.moment) {
