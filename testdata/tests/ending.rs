@@ -127,7 +127,7 @@ fn a_snapshot_is_the_keyframe_of_a_full_recording() -> Result<()> {
         program.go()?;
         program.wait_done()?;
         let pid = program.pid().to_string();
-        let ran = record(["-p", &pid, "--mode", "snapshot", "-o", &snapshot.display().to_string()])?;
+        let ran = record(["-p", &pid, "--mode", "snapshot", "--max-pause=2s", "-o", &snapshot.display().to_string()])?;
         assert_eq!(ran.code, 0, "{}", ran.stderr);
         let (code, said) = attach(&program, &full, &[])?.stop()?;
         assert_eq!(code, 0, "{said}");

@@ -125,7 +125,7 @@ fn an_anonymized_trace_replays_and_names_nothing() -> Result<()> {
         let pid = program.pid().to_string();
         let of = |trace: &Path, more: &[&str]| -> Result<()> {
             let name = trace.display().to_string();
-            let ran = record([&["--mode", "snapshot", "-p", &pid, "-o", &name], more].concat())?;
+            let ran = record([&["--mode", "snapshot", "--max-pause=2s", "-p", &pid, "-o", &name], more].concat())?;
             assert_eq!(ran.code, 0, "{}", ran.stderr);
             Ok(())
         };

@@ -140,7 +140,7 @@ fn a_snapshot_has_a_keyframe_of_each_vm() -> Result<()> {
     let trace = folder.path().join("trace.ljt").display().to_string();
     let mut program = Program::start(Command::new(THREADS).args(["work", "5", "7"]))?;
     program.wait_ready()?;
-    let ran = record(["--mode", "snapshot", "-p", &program.pid().to_string(), "-o", &trace])?;
+    let ran = record(["--mode", "snapshot", "--max-pause=2s", "-p", &program.pid().to_string(), "-o", &trace])?;
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     let (_, document) = info(trace.as_ref())?;
     let frames = document["frames"].as_array().ok_or("no frames")?;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use shared::trace::breakdown::{Breakdown, Memory, Slice, SliceKind};
 use shared::trace::frame::Kind;
@@ -32,8 +33,14 @@ impl Look {
 
     /// The same with the trace kept.
     pub(crate) fn into(pid: u32, name: &str, trace: &Path) -> Result<Look> {
+        // It may have said that it is ready and not have gone to sleep yet.
+        let since = Instant::now();
+        while state(pid) != Some('S') && since.elapsed() < Duration::from_secs(5) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         let before = by_mapping(pid)?;
-        let words = ["--mode=snapshot".as_ref(), "-o".as_ref(), trace.as_os_str(), "-p".as_ref()];
+        let words =
+            ["--mode=snapshot".as_ref(), "--max-pause=2s".as_ref(), "-o".as_ref(), trace.as_os_str(), "-p".as_ref()];
         let ran = record(words.into_iter().chain([pid.to_string().as_ref()]))?;
         let after = by_mapping(pid)?;
         assert_eq!(ran.code, 0, "{name}: {}", ran.stderr);
