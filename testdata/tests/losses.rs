@@ -27,6 +27,19 @@ fn let_work(program: &Program, ticks: u64) -> Result<()> {
     Ok(())
 }
 
+/// Lets the recorder stand still at a moment when the target does not: for a keyframe both do.
+fn stop_beside(recorder: &Recorder, program: &Program) -> Result<()> {
+    for _ in 0..1000 {
+        signal("STOP", recorder.pid())?;
+        if status_field(program.pid(), "TracerPid")? == "0" {
+            return Ok(());
+        }
+        signal("CONT", recorder.pid())?;
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Err("the target stands still all the time".into())
+}
+
 fn attach(program: &Program, trace: &Path, arguments: &[&str]) -> Result<Recorder> {
     let pid = program.pid().to_string();
     let words = ["--mode=full", "--max-pause=500ms", "-p", &pid]
@@ -70,7 +83,7 @@ fn lost_calls_are_told_and_the_rest_is_right() -> Result<()> {
     let recorder = attach(&program, &trace, &["--keyframe-every", "300ms"])?;
     program.go()?;
     let_work(&program, 20)?;
-    signal("STOP", recorder.pid())?;
+    stop_beside(&recorder, &program)?;
     let stopped = let_work(&program, TICKS);
     signal("CONT", recorder.pid())?;
     stopped?;

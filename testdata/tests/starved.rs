@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use testdata::{
-    Dice, LUAJIT, Program, Recorder, changed_text, info, may_record, signal, skip, state, status_field, uncontradicted,
+    Dice, LUAJIT, Program, Recorder, changed_text, info, may_record, signal, skip, status_field, uncontradicted,
     verdict,
 };
 
@@ -178,7 +178,7 @@ fn losses_in_a_window_are_repaired_by_a_later_one() -> Result<()> {
         // What is probed all the time, and in a window one instruction more.
         let armed = changed_text(program.pid())?.len();
         fewest = fewest.min(armed);
-        if armed > fewest && state(program.pid()) != Some('t') {
+        if armed > fewest && status_field(program.pid(), "TracerPid")? == "0" {
             std::thread::sleep(Duration::from_secs(1));
             stood_still += 1;
         }
