@@ -11,7 +11,7 @@ pub mod trend;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use shared::Nanos;
@@ -29,8 +29,9 @@ const MOST: usize = 1024;
 
 /// Follows the size classes of some VMs.
 #[derive(Debug)]
-pub struct Growth<'a> {
-    plan: &'a Plan,
+pub struct Growth {
+    /// The ends of windows, by VM.
+    windows: BTreeSet<(u32, Nanos)>,
     tracks: BTreeMap<u32, Track>,
 }
 
@@ -95,10 +96,11 @@ impl Moments {
     }
 }
 
-impl<'a> Growth<'a> {
+impl Growth {
     /// Of these VMs, by their numbers.
-    pub fn new(plan: &'a Plan, vms: &[u32]) -> Growth<'a> {
-        Growth { plan, tracks: vms.iter().map(|vm| (*vm, Track::default())).collect() }
+    pub fn new(plan: &Plan, vms: &[u32]) -> Growth {
+        let windows = plan.windows.iter().map(|at| (at.vm, at.window.end)).collect();
+        Growth { windows, tracks: vms.iter().map(|vm| (*vm, Track::default())).collect() }
     }
 
     /// The VMs, by their numbers.
@@ -110,7 +112,7 @@ impl<'a> Growth<'a> {
     pub fn moments(&self, vm: u32, period: (Nanos, Nanos)) -> (Basis, Moments) {
         let Some(track) = self.tracks.get(&vm) else { return (Basis::CycleEnds, Moments::default()) };
         let swept = track.swept.within(period);
-        let is_sampled = self.plan.windows.iter().any(|at| at.vm == vm);
+        let is_sampled = self.windows.range((vm, 0)..=(vm, Nanos::MAX)).next().is_some();
         if is_sampled && swept.kept.len() < FEWEST {
             return (Basis::Windows, track.begun.within(period));
         }
@@ -118,7 +120,7 @@ impl<'a> Growth<'a> {
     }
 }
 
-impl Study for Growth<'_> {
+impl Study for Growth {
     type Observer = Option<Census>;
 
     fn observer(&self, stretch: &Stretch) -> Option<Census> {
@@ -128,9 +130,13 @@ impl Study for Growth<'_> {
     fn seen(&mut self, stretch: &Stretch, replayed: &Replayed, census: Option<Census>) {
         let Some((track, census)) = self.tracks.get_mut(&stretch.vm).zip(census) else { return };
         let (keyframe, turns) = census.end();
-        // A recording ends with a keyframe that belongs to no window.
-        let is_last = matches!(stretch.end, StretchEnd::Trace) && stretch.calls() == 0;
-        if let Some((time, sizes)) = keyframe.filter(|_| !track.goes_on && !is_last) {
+        // A keyframe may stand alone, behind the last window for one.
+        let alone = match stretch.end {
+            StretchEnd::Window(end) => !self.windows.contains(&(stretch.vm, end)),
+            StretchEnd::Trace => stretch.calls() == 0,
+            _ => false,
+        };
+        if let Some((time, sizes)) = keyframe.filter(|_| !track.goes_on && !alone) {
             track.begun.push(time, &sizes);
         }
         let swept = &mut track.swept;
