@@ -83,6 +83,7 @@ fn accused_and_found(cycles: usize, remembered: f64, leak: f64) -> (usize, usize
     (accused, found)
 }
 
+/// Measured: 3 of 200 after 13 cycles, 8 after 30; where 90 % are remembered, 24 after 30.
 #[test]
 fn steady_programs_are_rarely_accused() {
     for (cycles, remembered) in [(13, REMEMBERED), (30, REMEMBERED), (30, 0.9)] {
@@ -93,6 +94,7 @@ fn steady_programs_are_rarely_accused() {
     }
 }
 
+/// Measured: 186 of 200 after 13 cycles, 188 after 30.
 #[test]
 fn a_leak_is_found_among_swings() {
     for (cycles, leak) in [(13, 0.75), (30, 0.35)] {
