@@ -84,8 +84,9 @@ fn basis(figures: &Figures) -> String {
 
 /// How sure that is.
 pub fn sureness(figures: &Figures) -> Option<String> {
-    let sure = "5 %: how often a heap that swings, but does not grow, is accused, all its classes together";
-    (!figures.are_too_few()).then(|| format!("tested at {sure}; the intervals hold 95 times of 100 each"))
+    let sure = "tested at 5 %, all classes together: about as often a heap that only swings is accused, more often one that \
+                wanders for long; the intervals are of 95 %";
+    (!figures.are_too_few()).then(|| sure.to_owned())
 }
 
 /// The classes to which something happened.
