@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    batch, breakdown, diff, events, info, lifetimes, map, rates, report, schema, shell, stats, timeline, verify,
+    batch, breakdown, diff, events, growth, info, lifetimes, map, rates, report, schema, shell, stats, timeline, verify,
 };
 use crate::output::Format;
 use crate::report::Asked;
@@ -42,6 +42,8 @@ pub enum Command {
     Rates(rates::Arguments),
     /// How long blocks live, by size; how often the heap is turned over, how blocks grow
     Lifetimes(lifetimes::Arguments),
+    /// Which sizes grow, and whether from one collector cycle to the next: leak suspects
+    Growth(growth::Arguments),
     /// The address space of the heap: what lies where, and what keeps it mapped
     Map(map::Arguments),
     /// How each heap develops: used, free, segments, the collector's cycles, calls and bytes a second

@@ -82,6 +82,7 @@ const REFUSED: &[(&str, i32)] = &[
     ("report", 1),
     ("timeline", 1),
     ("lifetimes", 1),
+    ("growth", 1),
 ];
 
 fn edges(folder: &Path) -> Vec<Edge> {
@@ -119,6 +120,7 @@ fn edges(folder: &Path) -> Vec<Edge> {
                 ("info", 2),
                 ("events", 2),
                 ("rates", 2),
+                ("growth", 2),
                 ("diff", 2),
                 ("breakdown", 1),
             ],
@@ -132,12 +134,20 @@ fn edges(folder: &Path) -> Vec<Edge> {
         Edge {
             name: "huge times",
             path: file("huge.ljt", &made(late, 100, "luajit")),
-            must: &[("stats", 0), ("verify", 0), ("info", 0), ("events", 0), ("diff", 0), ("rates", 0)],
+            must: &[("stats", 0), ("verify", 0), ("info", 0), ("events", 0), ("diff", 0), ("rates", 0), ("growth", 0)],
         },
         Edge {
             name: "a snapshot",
             path: file("a snapshot@1s.ljt", &fixture("snapshot.ljt")),
-            must: &[("stats", 0), ("rates", 1), ("breakdown", 0), ("verify", 0), ("info", 0), ("diff", 0)],
+            must: &[
+                ("stats", 0),
+                ("rates", 1),
+                ("growth", 1),
+                ("breakdown", 0),
+                ("verify", 0),
+                ("info", 0),
+                ("diff", 0),
+            ],
         },
         Edge {
             name: "a strange program",

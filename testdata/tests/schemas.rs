@@ -10,8 +10,8 @@ use testdata::{analyze, fixture};
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 const FIXTURES: [&str; 6] = ["gc64", "nogc64", "threads", "nginx", "sampled", "snapshot"];
-const COMMANDS: [&str; 10] =
-    ["stats", "rates", "timeline", "lifetimes", "breakdown", "map", "diff", "verify", "info", "batch"];
+const COMMANDS: [&str; 11] =
+    ["stats", "rates", "timeline", "lifetimes", "growth", "breakdown", "map", "diff", "verify", "info", "batch"];
 
 fn schema(command: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../analyze/schemas").join(format!("{command}.json"))

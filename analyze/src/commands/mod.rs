@@ -4,6 +4,7 @@ pub mod batch;
 pub mod breakdown;
 pub mod diff;
 pub mod events;
+pub mod growth;
 pub mod info;
 pub mod lifetimes;
 pub mod map;
@@ -44,6 +45,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
         Some(Command::Stats(arguments)) => stats::run(&arguments),
         Some(Command::Rates(arguments)) => rates::run(&arguments),
         Some(Command::Lifetimes(arguments)) => lifetimes::run(&arguments),
+        Some(Command::Growth(arguments)) => growth::run(&arguments),
         Some(Command::Map(arguments)) => map::run(&arguments),
         Some(Command::Timeline(arguments)) => timeline::run(&arguments),
         Some(Command::Breakdown(arguments)) => breakdown::run(&arguments),

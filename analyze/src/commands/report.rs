@@ -8,9 +8,10 @@ use clap::Args;
 use shared::Nanos;
 
 use super::timeline::POINTS;
-use super::{breakdown, exit_code, lifetimes, map, rates, stats, timeline, vms, with_output};
-use crate::cli::{Input, Of};
+use super::{breakdown, exit_code, growth, lifetimes, map, rates, stats, timeline, vms, with_output};
+use crate::cli::{self, Input, Of};
 use crate::metrics::followed::Followed;
+use crate::metrics::growth::Growth;
 use crate::metrics::timeline::{Scale, Timeline};
 use crate::output::html::{self, Page};
 use crate::replay::Plan;
@@ -45,11 +46,14 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let asked = vms(&plan, arguments.of.vm, arguments.of.pid)?;
     let always = Period { from: 0, to: Nanos::MAX };
     let mut study = (
-        Timeline::new(&plan, &asked, Scale::new(0, plan.end, POINTS)),
-        Followed::new(&plan, asked.iter().map(|vm| (*vm, always)).collect()),
+        (
+            Timeline::new(&plan, &asked, Scale::new(0, plan.end, POINTS)),
+            Followed::new(&plan, asked.iter().map(|vm| (*vm, always)).collect()),
+        ),
+        Growth::new(&plan, &asked),
     );
     let whole = whole_studied(&trace, &plan, &mut study);
-    let (timeline, followed) = study;
+    let ((timeline, followed), growth) = study;
     let mut heaps = stats::heaps(&name, &trace, &plan, &whole, &asked, Asked::Default)?;
     let others = keep_largest(&mut heaps);
     let shown: Vec<u32> = heaps.vms.iter().map(|vm| vm.number).collect();
@@ -57,6 +61,10 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
 
     let mut timeline = timeline::found(&name, &trace, timeline, whole.verdict.clone());
     timeline.lanes.retain(|lane| is_shown(lane.vm.as_ref().map(|(number, _)| *number)));
+    let mut growth = growth::found(&name, &trace, &plan, &whole, &growth, &cli::Period::default());
+    if let Ok(growth) = &mut growth {
+        growth.vms.retain(|vm| is_shown(Some(vm.number)));
+    }
     let map = map::after(&name, &trace, &plan, &whole, &shown, &map::Moments::Default);
     let lifetimes = lifetimes::has_calls(&plan, &shown).map(|()| {
         let mut found = lifetimes::found(&name, &trace, &plan, &followed, whole.verdict.clone());
@@ -75,6 +83,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     page.add("stats", "By size", question, Ok(&heaps));
     let question = "How the heap developed; when the collector ran; how much was asked for.";
     page.add("timeline", "Over time", question, Ok(&timeline));
+    let question = "Which sizes grow, and whether from one collector cycle to the next: what may leak.";
+    page.add("growth", "Growth", question, growth.as_ref());
     let question = "Where used and free memory lie, and what keeps free memory from being given back.";
     page.add("map", "Map", question, map.as_ref());
     let question = "What the program asks of its allocator a second, by size.";

@@ -9,6 +9,7 @@ pub mod diff;
 pub mod estimate;
 pub mod fates;
 pub mod followed;
+pub mod growth;
 pub mod lifetimes;
 pub mod lives;
 pub mod map;

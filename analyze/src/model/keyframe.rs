@@ -1,10 +1,10 @@
 //! From a keyframe to the model, which checks that the keyframe makes sense, and back.
 
-use super::Totals;
 use super::allocator::{Allocator, Top};
 use super::bins::{Bins, FreeId};
 use super::segments::valid_range;
 use super::shadow::{Shadow, Start, Used};
+use super::{Block, Totals};
 use shared::Addr;
 use shared::heap::layout::{ALIGNMENT, FENCEPOST, HEADER, MIN_CHUNK, OLD_FOOT, TOP_FOOT};
 use shared::heap::{Chunk, Direct, Heap, Segment};
@@ -114,6 +114,25 @@ impl Allocator {
             binned: self.bins.addresses(),
             direct: self.direct.iter().map(|(&base, &size)| Direct { base, size }).collect(),
         }
+    }
+
+    /// Shows each live block, in no order.
+    pub fn each_block(&self, mut see: impl FnMut(Block)) {
+        for segment in &self.segments {
+            let (mut addr, last) = (segment.base, self.last_chunk(segment));
+            while addr < last {
+                addr += match self.shadow.at(addr) {
+                    Start::Used(Used { size, .. }) => {
+                        see(Block { ptr: addr + HEADER, size, direct: false });
+                        size
+                    }
+                    Start::Fixed(chunk) => chunk.size,
+                    Start::Free(id) => self.bins[id].size,
+                    Start::Nothing => unreachable!("chunks fill a segment, but {addr:#x} is none"),
+                };
+            }
+        }
+        self.direct.iter().for_each(|(&base, &size)| see(Block { ptr: base + HEADER, size, direct: true }));
     }
 
     /// Where the ordinary chunks of a segment end: at `top` in the first, in others at the record's chunk.

@@ -5,6 +5,7 @@ pub mod batch;
 pub mod breakdown;
 pub mod csv;
 pub mod diff;
+pub mod growth;
 pub mod html;
 pub mod info;
 pub mod json;

@@ -4,18 +4,19 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
 
 use super::json::Stats;
-use super::{batch, breakdown, diff, info, lifetimes, map, rates, timeline};
+use super::{batch, breakdown, diff, growth, info, lifetimes, map, rates, timeline};
 use crate::commands::{events, verify};
 
 /// A command that writes JSON, and what makes the schema of it.
 type Described = (&'static str, fn() -> Schema);
 
 /// Every command that writes JSON, and the schema of its document; of `events`, of each line.
-pub const ALL: [Described; 11] = [
+pub const ALL: [Described; 12] = [
     ("stats", of::<StatsDocument>),
     ("rates", of::<rates::Document<'static>>),
     ("timeline", of::<timeline::Document<'static>>),
     ("lifetimes", of::<lifetimes::Document<'static>>),
+    ("growth", of::<growth::Document<'static>>),
     ("breakdown", of::<breakdown::Document<'static>>),
     ("map", of::<map::Document<'static>>),
     ("diff", of::<diff::Document>),

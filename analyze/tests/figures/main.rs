@@ -7,6 +7,7 @@ mod batch;
 mod breakdown;
 mod diff;
 mod events;
+mod growth;
 mod json;
 mod lifetimes;
 mod map;
@@ -68,12 +69,13 @@ impl Drawn {
     }
 }
 
-const SUBJECTS: [Subject; 7] = [
+const SUBJECTS: [Subject; 8] = [
     stats::SUBJECT,
     rates::SUBJECT,
     timeline::SUBJECT,
     map::SUBJECT,
     lifetimes::SUBJECT,
+    growth::SUBJECT,
     breakdown::SUBJECT,
     diff::SUBJECT,
 ];

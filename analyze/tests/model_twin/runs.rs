@@ -178,6 +178,15 @@ impl Pair {
         let heap = self.model.to_heap();
         assert_eq!(heap, self.twin.to_heap());
         let totals = self.model.totals();
+        let mut seen = Vec::new();
+        self.model.each_block(|block| {
+            assert_eq!(self.model.block_at(block.ptr), Some(block));
+            seen.push(block.ptr);
+        });
+        seen.sort_unstable();
+        let mut blocks: Vec<Addr> = self.blocks.iter().map(|(ptr, _)| *ptr).collect();
+        blocks.sort_unstable();
+        assert_eq!(seen, blocks);
         let chunk_blocks = || self.blocks.iter().filter(|(ptr, _)| !self.twin.direct.contains_key(&(ptr - 16)));
         assert_eq!(totals.used_chunks, chunk_blocks().count() as u64);
         assert_eq!(totals.used_bytes, chunk_blocks().map(|(ptr, _)| self.twin.size(ptr - 16)).sum::<u64>());

@@ -134,6 +134,11 @@ impl World {
         (Call { time, ptr, osize, nsize }, maps.collect())
     }
 
+    /// The block that was made or resized last, and the bytes asked for.
+    pub(crate) fn newest(&self) -> Option<(Addr, u64)> {
+        self.blocks.last().copied()
+    }
+
     /// The heap as it is.
     pub(crate) fn heap(&self) -> Heap {
         self.model.to_heap()

@@ -17,11 +17,14 @@ const SWING: u64 = 16;
 
 /// A place where `gc.total` turns round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Turn {
-    time: Nanos,
+pub struct Turn<M = ()> {
+    /// When.
+    pub time: Nanos,
     bytes: u64,
     /// The largest single call on the way here that was a falling swing by itself.
     step: u64,
+    /// What somebody noted of this moment.
+    pub mark: M,
 }
 
 /// Whether two heights are a swing apart.
@@ -32,14 +35,16 @@ fn is_swing(low: u64, high: u64) -> bool {
 /// Where `gc.total` turned in a stretch, without what can be no part of a swing whatever came before the stretch and
 /// comes behind it: feeding these turns to [`Cycles`] is as good as feeding each call.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Turns {
-    turns: Vec<Turn>,
+pub struct Turns<M = ()> {
+    turns: Vec<Turn<M>>,
     /// Heights from here to there change nothing.
     low: u64,
     high: u64,
+    /// The lowest of all so far.
+    lowest: u64,
 }
 
-impl Turns {
+impl<M: Clone + Default> Turns<M> {
     /// The next height.
     #[inline]
     pub fn see(&mut self, time: Nanos, bytes: u64) {
@@ -48,35 +53,58 @@ impl Turns {
         }
     }
 
-    /// The height before a call and that after it.
+    /// Whether a cycle may end where the curve may have turned last: it has fallen by a swing, or lies lower than ever in
+    /// this stretch.
     #[inline]
-    pub fn step(&mut self, time: Nanos, before: u64, after: u64) {
-        if after < self.low || after > self.high || self.turns.is_empty() {
+    pub fn may_end(&self) -> bool {
+        match &self.turns[..] {
+            [.., before, last] => last.bytes <= self.lowest || is_swing(last.bytes, before.bytes),
+            _ => true,
+        }
+    }
+
+    /// Notes something of the moment where the curve may have turned last.
+    #[inline]
+    pub fn mark(&mut self, mark: M) {
+        if let Some(last) = self.turns.last_mut() {
+            last.mark = mark;
+        }
+    }
+
+    /// The height before a call and that after it; tells whether the curve may turn there.
+    #[inline]
+    pub fn step(&mut self, time: Nanos, before: u64, after: u64) -> bool {
+        let turns = after < self.low || after > self.high || self.turns.is_empty();
+        if turns {
             let step = if is_swing(after, before) { before - after } else { 0 };
             self.turn(time, after, step);
         }
+        turns
     }
 
     fn turn(&mut self, time: Nanos, bytes: u64, step: u64) {
         let turns = &mut self.turns;
-        match turns[..] {
+        self.lowest = if turns.is_empty() { bytes } else { self.lowest.min(bytes) };
+        let mark = M::default();
+        match &mut turns[..] {
             // It goes on as it went.
-            [.., before, ref mut last] if (before.bytes < last.bytes) == (last.bytes < bytes) => {
-                *last = Turn { time, bytes, step: step.max(last.step) };
+            [.., before, last] if (before.bytes < last.bytes) == (last.bytes < bytes) => {
+                *last = Turn { time, bytes, step: step.max(last.step), mark };
             }
-            _ => turns.push(Turn { time, bytes, step }),
+            _ => turns.push(Turn { time, bytes, step, mark }),
         }
         // What turned within a larger move and was no swing is taken out of it.
-        while let [.., start, one, other, end] = turns[..] {
+        while let [.., start, one, other, end] = &turns[..] {
             let (low, high) = (one.bytes.min(other.bytes), one.bytes.max(other.bytes));
             let (from, to) = (start.bytes.min(end.bytes), start.bytes.max(end.bytes));
             if is_swing(low, high) || from > low || to < high {
                 break;
             }
+            let end = Turn { step: end.step.max(one.step), ..end.clone() };
             turns.truncate(turns.len() - 3);
-            turns.push(Turn { step: end.step.max(one.step), ..end });
+            turns.push(end);
         }
-        (self.low, self.high) = match turns[..] {
+        (self.low, self.high) = match &turns[..] {
             [.., one, other] if !is_swing(one.bytes.min(other.bytes), one.bytes.max(other.bytes)) => {
                 (one.bytes.min(other.bytes), one.bytes.max(other.bytes))
             }
@@ -86,18 +114,18 @@ impl Turns {
 }
 
 /// Where the curve is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Way<M> {
     /// It has risen to here, or to no swing below.
-    Up(Turn),
+    Up(Turn<M>),
     /// It has fallen by a swing from the first to the second.
-    Down(Turn, Turn),
+    Down(Turn<M>, Turn<M>),
 }
 
 /// What is known of a VM's cycles.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Cycles {
-    way: Option<Way>,
+pub struct Cycles<M = ()> {
+    way: Option<Way<M>>,
     /// The end of the cycle before, if every call since is recorded.
     before: Option<Nanos>,
     /// How many have ended.
@@ -135,16 +163,19 @@ impl Periods {
     }
 }
 
-impl Cycles {
-    /// Goes on with the next stretch, and tells when cycles ended. One ends for certain only where the next one rises.
+impl<M: Clone> Cycles<M> {
+    /// Goes on with the next stretch, and tells where cycles ended. One ends for certain only where the next one rises.
     /// What `counts` does not accept is passed over.
-    pub fn feed(&mut self, turns: &Turns, mut counts: impl FnMut(Nanos) -> bool) {
-        for turn in &turns.turns {
-            let (way, ended) = self.way.map_or((Way::Up(*turn), None), |way| way.go(*turn));
+    pub fn feed(&mut self, turns: Turns<M>, mut counts: impl FnMut(&Turn<M>) -> bool) {
+        for turn in turns.turns {
+            let (way, ended) = match self.way.take() {
+                None => (Way::Up(turn), None),
+                Some(way) => way.go(turn),
+            };
             self.way = Some(way);
             let Some((start, end)) = ended else { continue };
             let swept = start.bytes.saturating_sub(end.step);
-            if is_swing(end.bytes.min(swept), swept) && counts(end.time) {
+            if is_swing(end.bytes.min(swept), swept) && counts(&end) {
                 self.count += 1;
                 if let Some(before) = self.before.replace(end.time) {
                     self.periods.add(end.time.saturating_sub(before));
@@ -161,9 +192,12 @@ impl Cycles {
     }
 }
 
-impl Way {
-    /// The way on, and the fall that has ended: its start, and its end with its largest step.
-    fn go(self, turn: Turn) -> (Way, Option<(Turn, Turn)>) {
+/// A fall: its start, and its end with its largest step.
+type Fall<M> = (Turn<M>, Turn<M>);
+
+impl<M: Clone> Way<M> {
+    /// The way on, and the fall that has ended.
+    fn go(self, turn: Turn<M>) -> (Way<M>, Option<Fall<M>>) {
         match self {
             Way::Up(top) if turn.bytes > top.bytes => (Way::Up(turn), None),
             Way::Up(top) if is_swing(turn.bytes, top.bytes) => (Way::Down(top, turn), None),
@@ -183,21 +217,29 @@ mod tests {
     use proptest::prelude::*;
 
     /// The cycles of a curve given by its heights, cut into stretches behind so many heights each.
-    fn cycles(heights: &[u64], cuts: &[usize]) -> (Cycles, Vec<Nanos>) {
+    fn cycles(heights: &[u64], cuts: &[usize]) -> (Cycles<Option<Nanos>>, Vec<Nanos>) {
         let (mut cycles, mut ends) = (Cycles::default(), Vec::new());
         let mut turns = Turns::default();
         for (at, height) in heights.iter().enumerate() {
-            match at {
-                0 => turns.see(0, *height),
+            let turned = match at {
+                0 => {
+                    turns.see(0, *height);
+                    true
+                }
                 _ => turns.step(at as Nanos, heights[at - 1], *height),
+            };
+            // Wherever a cycle may end, that is noted.
+            if turned && turns.may_end() {
+                turns.mark(Some(at as Nanos));
             }
             if cuts.contains(&at) || at + 1 == heights.len() {
-                cycles.feed(&turns, |time| {
-                    ends.push(time);
+                cycles.feed(std::mem::take(&mut turns), |end| {
+                    assert_eq!(end.mark, Some(end.time));
+                    ends.push(end.time);
                     true
                 });
-                turns = Turns::default();
                 turns.see(at as Nanos, *height);
+                turns.mark(Some(at as Nanos));
             }
         }
         (cycles, ends)
@@ -236,11 +278,11 @@ mod tests {
 
     #[test]
     fn where_calls_are_missing_no_period_is_known() {
-        let (mut cycles, mut turns) = (Cycles::default(), Turns::default());
+        let (mut cycles, mut turns) = (Cycles::default(), Turns::<()>::default());
         saw(2).iter().enumerate().for_each(|(at, height)| turns.see(at as Nanos, *height));
-        cycles.feed(&turns, |_| true);
+        cycles.feed(turns.clone(), |_| true);
         cycles.cut();
-        cycles.feed(&turns, |_| true);
+        cycles.feed(turns, |_| true);
         assert_eq!((cycles.count, cycles.periods.count), (2, 0));
     }
 

@@ -14,7 +14,7 @@ use shared::trace::TraceError;
 use shared::trace::meta::{Process, Vm};
 use shared::trace::reader::{Frame, Trace};
 
-pub use self::cycles::{Cycles, Periods};
+pub use self::cycles::{Cycles, Periods, Turns};
 pub use self::points::{Flow, Gauge, Heaps, Levels, Point, Scale};
 use self::watch::Reach;
 pub use self::watch::Watch;
@@ -186,7 +186,7 @@ impl Study for Timeline<'_> {
             track.points[*at].then(point);
         }
         let (scale, counted) = (self.scale, &mut track.points);
-        track.cycles.feed(&turns, |time| match scale.at(time) {
+        track.cycles.feed(turns, |end| match scale.at(end.time) {
             Some(at) => {
                 counted[at].cycles += 1;
                 true

@@ -12,7 +12,7 @@ const fn term(name: &'static str, meaning: &'static str, advice: &'static str) -
 }
 
 /// In the order of the list at the page's end. Names are those of the columns of CSV and Parquet.
-pub(super) const TERMS: [Term; 53] = [
+pub(super) const TERMS: [Term; 57] = [
     term(
         "used",
         "Chunks in use inside segments, header included: blocks handed out, and the allocator's own records.",
@@ -85,6 +85,23 @@ pub(super) const TERMS: [Term; 53] = [
     term("gc_cycles", "Collector cycles that ended: gc_total had fallen and rises again.", ""),
     term("gaps", "Places where calls are missing.", "What follows a gap is right again from the next snapshot on."),
     term("windows", "Stretches of time in which every call was recorded.", ""),
+    term(
+        "net",
+        "What became more, less what became fewer; below 0 if it shrank.",
+        "Between two exact heaps: no estimate.",
+    ),
+    term("chance", "How likely it is, between 0 and 1, that a class does not grow: what is seen are swings.", ""),
+    term(
+        "points",
+        "The heaps that tell whether something grows: those at the ends of collector cycles, or the starts of windows.",
+        "With fewer than 8 nothing can be told: record longer.",
+    ),
+    term(
+        "finding",
+        "suspect: it grew from cycle to cycle; levelled: hardly any more in the later half; swings: no more than it swings; \
+         steady: it hardly changed.",
+        "A cache that still fills looks the same as a leak: record again when it should be full.",
+    ),
     term("base", "The first address.", ""),
     term("own", "The allocator's own records: its state, segment records, fenceposts.", ""),
     term("binned", "Free chunks in bins.", ""),

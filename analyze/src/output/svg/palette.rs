@@ -45,6 +45,8 @@ pub(super) const UNTOUCHED: RGBColor = RGBColor(0xc9, 0xcf, 0xd6);
 /// Over time: where a collector's cycle ends, and where calls are lost.
 pub(super) const CYCLE: RGBColor = RGBColor(0x88, 0x22, 0x55);
 pub(super) const LOST: RGBColor = RGBColor(0xd5, 0x5e, 0x00);
+/// What may leak.
+pub(super) const SUSPECT: RGBColor = RGBColor(0xd5, 0x5e, 0x00);
 /// Owners too small to be drawn on their own.
 pub(super) const SMALL: RGBColor = RGBColor(0xa8, 0x96, 0x7c);
 
