@@ -3,10 +3,10 @@
 //! What is left of a heap at the end of a collector cycle is much of what was left at the end before: its swings are
 //! correlated, and a straight line through correlated swings looks surer than it is. How correlated they are cannot be told
 //! from a dozen points: an estimate of it, corrected for its bias and put into the error of the slope, accuses a third to a
-//! half of all steady programs of twenty size classes (measured at 30 and 13 points that remember 70 %). So nothing is assumed: the slope is estimated for every
-//! correlation from 0 to 1, and each of these estimates counts as much as it explains the points. That is the regression
-//! with autocorrelated errors of Zellner and Tiao (Journal of the American Statistical Association 59, 1964), with
-//! nothing known beforehand.
+//! half of all steady programs of twenty size classes (measured at 30 and 13 points that remember 70 %). So nothing is
+//! assumed: the slope is estimated for every correlation from 0 to 1, and each of these estimates counts as much as it
+//! explains the points. That is the regression with autocorrelated errors of Zellner and Tiao (Journal of the American
+//! Statistical Association 59, 1964), with nothing known beforehand.
 
 use schemars::JsonSchema;
 use serde::Serialize;
