@@ -119,7 +119,7 @@ impl Summary<'_> {
         let bytes = self.recording.bytes();
         let each =
             if calls == 0 { String::new() } else { format!(", {:.2} bytes a call", bytes as f64 / calls as f64) };
-        lines.push(format!("trace: {}, {}{each}", self.recording.output(), ByteSize(bytes)));
+        lines.push(format!("trace: {}, {}{each}", self.recording.files(), ByteSize(bytes)));
         lines.into_iter().map(|line| line + "\n").collect()
     }
 }
@@ -128,13 +128,16 @@ fn ms(ns: u64) -> f64 {
     ns as f64 / 1e6
 }
 
+/// A shorter recording has no minute of which it could be told what it took.
+const MINUTE: u64 = 60_000_000_000;
+
 /// What hits and pauses took of a process.
 fn price(cost: &Cost) -> String {
     let spent = cost.hits * cost.hit_ns + cost.paused_ns;
     let share = |part: f64| part * 100.0;
     let worst = match cost.worst_minute_ppm {
-        0 => String::new(),
-        ppm => format!(", at most {:.2} % of any minute", ppm as f64 / 1e4),
+        ppm if ppm > 0 && cost.elapsed_ns >= MINUTE => format!(", at most {:.2} % of any minute", ppm as f64 / 1e4),
+        _ => String::new(),
     };
     format!(
         "about {:.0} ms, {:.2} % of the time{worst} ({} hits of {} ns)",

@@ -139,9 +139,11 @@ fn gone(life: &Life, why: &str) -> Option<Nanos> {
     life.ended.filter(|_| why.starts_with("the target ended"))
 }
 
-/// One process at the last look at or before a moment; nothing if there is none yet.
+/// One process at the look nearest to a moment; nothing if there was none yet.
 fn process(trace: &FileTrace, plan: &Plan, looks: &[BreakdownAt], moment: Nanos) -> Result<Option<ProcessMemory>> {
-    let Some(shown) = looks.iter().rev().find(|look| look.frame.head.start <= moment) else { return Ok(None) };
+    let is_there = looks.iter().any(|look| look.frame.head.start <= moment);
+    let nearest = looks.iter().min_by_key(|look| look.frame.head.start.abs_diff(moment)).filter(|_| is_there);
+    let Some(shown) = nearest else { return Ok(None) };
     let mut history = History::default();
     for look in looks {
         history.push(look.frame.head.start, &trace.breakdown(&look.frame)?);
@@ -164,7 +166,7 @@ fn process(trace: &FileTrace, plan: &Plan, looks: &[BreakdownAt], moment: Nanos)
     }))
 }
 
-/// The process's VMs, each with its heap at the nearest keyframe at or before the look.
+/// The process's VMs, each with its heap at the keyframe nearest to the look.
 fn vms(trace: &FileTrace, plan: &Plan, breakdown: &Breakdown, process: Option<usize>, time: Nanos) -> Vec<VmMemory> {
     let mut all = Vec::new();
     for (number, vm) in &plan.vms {
@@ -185,14 +187,10 @@ fn vms(trace: &FileTrace, plan: &Plan, breakdown: &Breakdown, process: Option<us
     all
 }
 
-/// The VM's heap at its last keyframe at or before a time, else at its first one; of one that is damaged the verdict
-/// tells.
+/// The VM's heap at the keyframe nearest to a time; of one that is damaged the verdict tells.
 fn heap(trace: &FileTrace, vm: u32, time: Nanos) -> Option<VmHeap> {
     let of_vm = |frame: &&Frame| frame.head.kind == Kind::Keyframe && frame.head.vm == vm;
-    let before = |frame: &&Frame| frame.head.start <= time;
-    let keyframes = || trace.frames.iter().filter(of_vm);
-    let last = keyframes().filter(before).max_by_key(|frame| frame.head.start);
-    let frame = last.or_else(|| keyframes().min_by_key(|frame| frame.head.start))?;
+    let frame = trace.frames.iter().filter(of_vm).min_by_key(|frame| frame.head.start.abs_diff(time))?;
     let keyframe = trace.keyframe(frame).ok()?;
     Some(VmHeap::of(&keyframe.heap, (frame.head.start, frame.head.end)))
 }

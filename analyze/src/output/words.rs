@@ -148,10 +148,11 @@ pub fn judgement(judgement: Judgement) -> &'static str {
 /// What was replayed and compared, in a sentence that goes with the [`judgement`].
 pub fn replayed(verdict: &Verdict) -> String {
     if !verdict.without_keyframe.is_empty() && verdict.keyframes == 0 {
-        return format!(
-            "no heap is known, for there is no keyframe; {} in windows counted",
-            count(verdict.calls_counted, "call")
-        );
+        let counted = match verdict.calls_counted {
+            0 => String::new(),
+            calls => format!("; {} in windows counted", count(calls, "call")),
+        };
+        return format!("no heap is known, for there is no keyframe{counted}");
     }
     if verdict.calls == 0 && verdict.keyframes == 0 {
         return "no calls to replay, and no heap in the trace".to_owned();
@@ -183,7 +184,10 @@ pub fn replayed(verdict: &Verdict) -> String {
     )
 }
 
-/// `1.31 s of the target's 4.44 s (29.6 %), worst minute 31.00 %: 24 pauses of 23.3 ms in all, …`
+/// The recorder tells what it cost in any minute; a shorter recording has none.
+const MINUTE: u64 = 60_000_000_000;
+
+/// `1.31 s of the target's 94.4 s (1.4 %), worst minute 1.62 %: 24 pauses of 23.3 ms in all, …`
 pub fn paid(cost: &CostReport, whose: &str) -> String {
     let CostReport { elapsed_ns, pauses, paused_ns, longest_pause_ns, hit_ns, hits, target_ns, .. } = *cost;
     let hits = match (hits, hit_ns) {
@@ -193,8 +197,8 @@ pub fn paid(cost: &CostReport, whose: &str) -> String {
     };
     let longest = if pauses > 1 { format!(", the longest {}", duration(longest_pause_ns)) } else { String::new() };
     let worst = match cost.worst_minute_ppm {
-        0 => String::new(),
-        ppm => format!(", worst minute {:.2} %", ppm as f64 / 1e4),
+        ppm if ppm > 0 && elapsed_ns >= MINUTE => format!(", worst minute {:.2} %", ppm as f64 / 1e4),
+        _ => String::new(),
     };
     format!(
         "{} of {whose}{} ({}){worst}: {} of {} in all{longest}{hits}",

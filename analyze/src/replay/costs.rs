@@ -46,6 +46,13 @@ impl CostReport {
             recorder_cpu_ns: cost.recorder_cpu_ns,
         }
     }
+
+    /// What several processes paid is the sum of what each did, at prices of their own.
+    pub fn take(&mut self, processes: &[ProcessCost]) {
+        if processes.iter().map(|process| process.cost.hits).sum::<u64>() == self.hits {
+            self.target_ns = processes.iter().map(|process| process.cost.target_ns).fold(0, u64::saturating_add);
+        }
+    }
 }
 
 /// What it cost one process of several.

@@ -216,11 +216,14 @@ impl Plan {
         self.stretches.iter().filter(move |stretch| stretch.vm == vm)
     }
 
-    /// VMs that were recorded in windows, but never with a keyframe.
+    /// VMs that should have a keyframe and never got one: they were recorded in windows, or one of their process's was
+    /// missed.
     pub fn without_keyframe(&self) -> Vec<u32> {
-        let mut vms: Vec<u32> = self.windows.iter().map(|at| at.vm).collect();
-        vms.dedup();
-        vms.retain(|vm| self.of_vm(*vm).next().is_none());
-        vms
+        let missed = |pid| self.missed.iter().any(|(_, missed)| missed.pid == pid);
+        let in_windows = |vm| self.windows.iter().any(|at| at.vm == vm);
+        let without = |(number, vm): &(&u32, &Vm)| {
+            self.of_vm(**number).next().is_none() && (missed(vm.pid) || in_windows(**number))
+        };
+        self.vms.iter().filter(without).map(|(number, _)| *number).collect()
     }
 }

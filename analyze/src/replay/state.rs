@@ -102,11 +102,11 @@ fn heap_of(stretch: &Stretch, replayed: &Replayed, asked: Asked) -> Option<(Heap
 
 /// What is said of a moment between windows.
 fn left_out(stretch: &Stretch, end: Nanos) -> String {
-    let last = match stretch.calls() {
-        0 => "keyframe before that moment is of",
-        _ => "one before that moment ended at",
+    let (last, time) = match stretch.calls() {
+        0 => ("keyframe up to that moment is of", stretch.start()),
+        _ => ("one before that moment ended at", end),
     };
-    format!("recorded in windows; the last {last} {}", humantime::format_duration(micros(end)))
+    format!("recorded in windows; the last {last} {}", humantime::format_duration(micros(time)))
 }
 
 /// A time without the noise below a microsecond.

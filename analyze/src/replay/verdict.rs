@@ -54,7 +54,7 @@ pub struct Verdict {
     pub followed_differing: u64,
     /// Keyframes that were to be taken and were not.
     pub missed: Vec<MissedAt>,
-    /// VMs that were recorded in windows, but never with a keyframe: their heaps are not known.
+    /// VMs that should have a keyframe and never got one: their heaps are not known.
     pub without_keyframe: Vec<u32>,
     /// Parts of the recording that are there; none if it is not in parts.
     pub parts: Vec<u64>,
@@ -169,6 +169,9 @@ impl Verdict {
         verdict.take_parts(plan, trace);
         if plan.processes.len() > 1 {
             verdict.processes = plan.processes.iter().filter_map(ProcessCost::of).collect();
+            if let Some(cost) = &mut verdict.cost {
+                cost.take(&verdict.processes);
+            }
         }
         verdict
     }

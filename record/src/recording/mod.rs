@@ -120,6 +120,17 @@ impl Recording {
         &self.output
     }
 
+    /// The files it is in: of several parts the first and the last one.
+    pub fn files(&self) -> String {
+        let last = lock(&self.current).as_ref().map_or(0, |part| part.number);
+        let of_part = |number| Some(self.output.path(number)?.display().to_string());
+        match (of_part(1), of_part(last)) {
+            (Some(first), Some(last)) if self.rotate.is_some() && first != last => format!("{first} to {last}"),
+            (Some(first), _) if self.rotate.is_some() => first,
+            _ => self.output.to_string(),
+        }
+    }
+
     /// Bytes written so far, in all parts.
     pub fn bytes(&self) -> u64 {
         let current = lock(&self.current).clone();

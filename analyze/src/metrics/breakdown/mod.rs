@@ -49,7 +49,7 @@ pub struct VmMemory {
     pub vm: Vm,
     /// Its segments and direct blocks.
     pub memory: Memory,
-    /// Its heap at the nearest keyframe at or before the look, if there is one.
+    /// Its heap at the keyframe nearest to the look, if there is one.
     pub heap: Option<VmHeap>,
     /// What of its free memory is resident.
     pub pages: Option<VmPages>,

@@ -91,11 +91,11 @@ fn figures(figures: &[Figure], out: &mut dyn Write) -> io::Result<()> {
 /// The classes that differ.
 fn classes(name: &str, classes: &[ClassPair], out: &mut dyn Write) -> io::Result<()> {
     let mut table = plain_table();
-    table.set_header([name, "count A", "count B", "bytes A", "bytes B", "change", ""]);
+    table.set_header([&format!("{name} from"), "count A", "count B", "bytes A", "bytes B", "change", ""]);
     for ClassPair { size_from, a, b } in classes.iter().filter(|class| class.a != class.b) {
         let [change, relative] = diff_words::bytes_change(a.bytes, b.bytes);
         table.add_row([
-            words::size_range(*size_from),
+            words::bytes(*size_from),
             words::thousands(a.count),
             words::thousands(b.count),
             words::bytes(a.bytes),

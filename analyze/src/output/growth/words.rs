@@ -56,10 +56,10 @@ pub fn suspects(figures: &Figures) -> String {
         tested => format!("{tested} size classes"),
     };
     match &names[..] {
-        [] => format!("no suspect: of {tested} that change, none grew {}", basis(figures)),
-        [one] => format!("1 suspect of {tested} that change: {one}; it grew {}", basis(figures)),
+        [] => format!("no suspect: of {tested} tested, none grew {}", basis(figures)),
+        [one] => format!("1 suspect of {tested} tested: {one}; it grew {}", basis(figures)),
         all => {
-            format!("{} suspects of {tested} that change: {}; each grew {}", all.len(), all.join(", "), basis(figures))
+            format!("{} suspects of {tested} tested: {}; each grew {}", all.len(), all.join(", "), basis(figures))
         }
     }
 }

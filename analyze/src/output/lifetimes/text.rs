@@ -43,7 +43,7 @@ fn kinds(figures: &Figures, out: &mut dyn Write) -> io::Result<()> {
         ("born", all.born, "in a window"),
         ("  died", dead, "in it: their age is known"),
         ("  alive", all.alive, "at its end: how old they become is not known"),
-        ("older, died", all.older_died, "born before it: how old they were is not known"),
+        ("older, died", all.older_died, "born before it: at what age is not known"),
     ];
     let mut table = plain_table();
     table.set_header(["", "blocks", "bytes"]);

@@ -159,7 +159,7 @@ fn memory_names(lane: &Lane, looks: bool) -> Vec<(RGBColor, String)> {
 
 /// What is below the last plot, and behind all of them.
 fn strip_names(lane: &Lane) -> Vec<(RGBColor, String)> {
-    let mut names = vec![(palette::RESIDENT, "recorded: the darker, the more of the time".to_owned())];
+    let mut names = vec![(palette::RESIDENT, "recorded: the stronger, the more of the time".to_owned())];
     let holes = lane.points.iter().any(|point| point.heap.is_none());
     names.extend(holes.then(|| (palette::GRID, "nothing is known of the heap".to_owned())));
     let gaps = lane.points.iter().any(|point| point.gaps > 0);

@@ -149,11 +149,10 @@ fn findings(verdict: &Verdict, most: usize) -> Vec<(&'static str, String)> {
     if verdict.followed_differing > 0 {
         rows.push(("mapped", words::followed(verdict)));
     }
-    let unknown = verdict.without_keyframe.iter().map(|vm| {
-        format!(
-            "VM {vm} was recorded in windows, but never with a keyframe: its calls are counted, its heap is not known"
-        )
-    });
+    let unknown = verdict
+        .without_keyframe
+        .iter()
+        .map(|vm| format!("VM {vm} never got a keyframe: its heap is not known, and its calls can only be counted"));
     list(&mut rows, "no keyframe", unknown, most);
     missed_keyframes(&mut rows, verdict, most);
     if verdict.calls_unattributed > 0 {
