@@ -8,7 +8,7 @@ use shared::trace::TraceError;
 use shared::trace::frame::{FILE_HEADER, FRAME_HEAD, Kind};
 use shared::trace::reader::{End, Frame, Trace};
 
-const FIXTURES: [&str; 4] = ["gc64", "nogc64", "threads", "nginx"];
+const FIXTURES: [&str; 5] = ["gc64", "nogc64", "threads", "nginx", "objects"];
 
 type Bytes<'a> = Cursor<&'a [u8]>;
 
