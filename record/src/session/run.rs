@@ -135,6 +135,7 @@ impl Session {
         self.finish_walk()?;
         self.note_losses()?;
         if alive && self.settings.mode == Mode::Snapshot {
+            self.finish_census()?;
             self.breakdown()?;
         }
         freeze::release_late();
