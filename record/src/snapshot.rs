@@ -13,7 +13,7 @@ use shared::heap::walk::{self, Unreadable, WalkError};
 use shared::heap::{Direct, Heap, Segment};
 use shared::trace::census::Census;
 
-use crate::census;
+use crate::census::{self, DIRECT_HEAD, Image};
 use crate::locate::global::Global;
 use crate::target::{Mapping, Memory, Target};
 
@@ -23,9 +23,6 @@ const PIECE: usize = 1 << 20;
 const SMALL: usize = 8 << 20;
 /// More threads do not copy faster: memory is the limit.
 const MAX_COPIERS: usize = 4;
-
-/// So much of each direct block is copied: where an object starts there, its header is in it.
-const DIRECT_HEAD: usize = 256;
 
 /// One VM to copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,6 +134,12 @@ impl Copy {
         let skip = usize::try_from(addr - base).ok()?;
         let end = skip.checked_add(len).filter(|&end| end <= size)?;
         self.arena.get(start + skip..start + end)
+    }
+}
+
+impl Image for Copy {
+    fn bytes(&self, addr: Addr, len: usize) -> Option<&[u8]> {
+        self.slice(addr, len).or_else(|| self.head(addr, len))
     }
 }
 

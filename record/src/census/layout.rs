@@ -90,40 +90,38 @@ pub(super) static NO_GC64: Layout = Layout {
     strings: [[16, 20], [12, 16]],
 };
 
-/// So much of an object is read at once: more than any field asked for is away from its start.
-pub(super) const HEAD: usize = 96;
+/// The bytes of an object. What is behind their end is 0.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Head<'a>(pub(super) &'a [u8]);
 
-/// The first bytes of an object; zeros behind its block.
-#[derive(Debug)]
-pub(super) struct Head(pub(super) [u8; HEAD]);
-
-impl Head {
-    fn bytes<const N: usize>(&self, at: usize) -> [u8; N] {
-        std::array::from_fn(|i| self.0.get(at + i).copied().unwrap_or_default())
+impl Head<'_> {
+    fn bytes<const N: usize>(self, at: usize) -> [u8; N] {
+        let found = self.0.get(at..).and_then(|rest| rest.first_chunk());
+        found.copied().unwrap_or([0; N])
     }
 
     /// The byte at an offset.
-    pub(super) fn byte(&self, at: usize) -> u8 {
+    pub(super) fn byte(self, at: usize) -> u8 {
         self.bytes::<1>(at)[0]
     }
 
     /// The 16 bits at an offset.
-    pub(super) fn half(&self, at: usize) -> u64 {
+    pub(super) fn half(self, at: usize) -> u64 {
         u64::from(u16::from_le_bytes(self.bytes(at)))
     }
 
     /// The 32 bits at an offset.
-    pub(super) fn int(&self, at: usize) -> u64 {
+    pub(super) fn int(self, at: usize) -> u64 {
         u64::from(u32::from_le_bytes(self.bytes(at)))
     }
 
     /// The 64 bits at an offset.
-    pub(super) fn word(&self, at: usize) -> u64 {
+    pub(super) fn word(self, at: usize) -> u64 {
         u64::from_le_bytes(self.bytes(at))
     }
 
     /// The reference at an offset.
-    pub(super) fn reference(&self, layout: &Layout, at: usize) -> Addr {
+    pub(super) fn reference(self, layout: &Layout, at: usize) -> Addr {
         if layout.reference == 8 { self.word(at) } else { self.int(at) }
     }
 }

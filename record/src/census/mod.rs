@@ -16,13 +16,15 @@ use std::collections::HashSet;
 
 use shared::Addr;
 use shared::heap::Heap;
-use shared::trace::census::{Census, Findings, Label, ObjectKind, TableFill};
+use shared::trace::census::{Census, Findings, Label, ObjectKind};
 
 use crate::locate::global::Global;
 use crate::target::Memory;
 use blocks::Blocks;
-use layout::{HEAD, Head, Layout};
+use layout::{Head, Layout};
 
+/// So much of each direct block's mapping an [`Image`] has: where an object starts there, its header is in it.
+pub const DIRECT_HEAD: usize = 256;
 /// Behind the collector's counters, its list of objects is not farther away.
 const LIST_WITHIN: u64 = 64;
 /// So many objects may be in the making when the target is stopped, of any number.
@@ -30,49 +32,62 @@ const MAY_MISFIT: u64 = 2;
 /// Beyond that, one of so many.
 const MISFIT_SHARE: u64 = 200;
 
-/// The census of a VM's heap. `memory` has its segments and the first bytes of its direct blocks as they were in the stop;
-/// `later` is the target that runs again, from which the fill of large tables is read: exact but for what has changed since.
-pub fn take(global: &Global, heap: &Heap, memory: &impl Memory, later: Option<&impl Memory>) -> Census {
+/// A copy of a heap: all of its segments, and the first bytes of its direct blocks.
+pub trait Image {
+    /// What stands at an address, if all of it was copied, in one piece.
+    fn bytes(&self, addr: Addr, len: usize) -> Option<&[u8]>;
+}
+
+/// The census of a VM's heap, as it was in the stop. `later` is the target that runs again, from which the fill of large
+/// tables is read: exact but for what has changed since.
+pub fn take(global: &Global, heap: &Heap, image: &impl Image, later: Option<&impl Memory>) -> Census {
     let layout = if global.gc64 { &layout::GC64 } else { &layout::NO_GC64 };
-    let mut walk =
-        Walk { memory, later, layout, global, blocks: Blocks::of(heap), found: Found::default(), otherwhite: 0 };
     let mut findings = Findings::default();
+    let Some(blocks) = Blocks::of(heap, image) else {
+        findings.problem = Some("the heap was not copied as a whole".into());
+        let blocks = heap.chunks.iter().filter(|chunk| chunk.used).count() + heap.direct.len();
+        return Census { findings, labels: vec![Label::default(); blocks], ..Census::default() };
+    };
+    let mut walk = Walk {
+        later,
+        layout,
+        global,
+        blocks,
+        objects: 0,
+        misfits: HashSet::new(),
+        otherwhite: 0,
+        string: layout.strings[0],
+    };
     findings.problem = walk.all(&mut findings).err();
     walk.finish(findings)
 }
 
-/// Objects with numbers, each with its block's, and how many were looked at.
-#[derive(Debug, Default)]
-struct Found {
-    strings: Vec<(usize, u64)>,
-    tables: Vec<(usize, TableFill)>,
-    protos: Vec<(usize, u64)>,
-    objects: u64,
-    /// The blocks of those whose size is not their block's.
-    misfits: HashSet<usize>,
-}
-
-struct Walk<'a, M, L> {
-    memory: &'a M,
+struct Walk<'a, L> {
     later: Option<&'a L>,
     layout: &'static Layout,
     global: &'a Global,
-    blocks: Blocks,
-    found: Found,
+    blocks: Blocks<'a>,
+    /// How many were looked at.
+    objects: u64,
+    /// The blocks of those whose size is not their block's.
+    misfits: HashSet<Addr>,
     /// The white of what the collector has found dead.
     otherwhite: u8,
+    /// Where a string has its length, and how large its header is.
+    string: [usize; 2],
 }
 
-impl<M: Memory, L: Memory> Walk<'_, M, L> {
+impl<L: Memory> Walk<'_, L> {
     /// Labels all that can be; says why not more could.
     fn all(&mut self, findings: &mut Findings) -> Result<(), String> {
+        self.blocks.label_own();
         let first = self.global.alloc + 16 + 2 * self.layout.reference as u64;
         let places = (first..first + LIST_WITHIN).step_by(self.layout.reference);
         let list = places.into_iter().find(|place| self.walk_list(*place)).ok_or("no list of all objects was found")?;
         let state = self.byte(list - 7).and_then(|state| layout::STATES.get(usize::from(state)));
         findings.collector = state.copied().unwrap_or_default().to_owned();
         self.walk_finalized(list + 5 * self.layout.reference as u64);
-        let (objects, misfits) = (self.found.objects, self.found.misfits.len() as u64);
+        let (objects, misfits) = (self.objects, self.misfits.len() as u64);
         if misfits > MAY_MISFIT + objects / MISFIT_SHARE {
             self.forget();
             return Err(format!("{misfits} of {objects} objects do not fit their blocks"));
@@ -93,7 +108,7 @@ impl<M: Memory, L: Memory> Walk<'_, M, L> {
         self.otherwhite = white ^ layout::WHITES;
         self.chain(self.reference(place).unwrap_or_default());
         let main = self.blocks.find(self.global.main_thread);
-        let passed = main.is_some_and(|main| self.blocks.label(main).kind == ObjectKind::VmState);
+        let passed = main.is_some_and(|main| self.blocks.label(&main).kind == ObjectKind::VmState);
         if !passed {
             self.forget();
         }
@@ -108,38 +123,27 @@ impl<M: Memory, L: Memory> Walk<'_, M, L> {
     /// Labels the objects of a list, to its end or to where it leaves the heap or comes back.
     fn chain(&mut self, first: Addr) {
         let mut next = Some(first);
-        // An object that does not fit its block gets no label by which a list that comes back would be known.
-        for _ in 0..=self.blocks.len() {
-            match next.filter(|addr| *addr != 0) {
-                Some(addr) => next = self.object(addr),
-                None => return,
-            }
+        while let Some(addr) = next.filter(|addr| *addr != 0) {
+            next = self.object(addr);
         }
     }
 
     fn forget(&mut self) {
         self.blocks.forget();
-        self.found = Found::default();
+        self.blocks.label_own();
+        (self.objects, self.misfits) = (0, HashSet::new());
     }
 
     fn byte(&self, addr: Addr) -> Option<u8> {
-        let mut byte = [0];
-        self.memory.read(addr, &mut byte).ok()?;
-        Some(byte[0])
+        self.blocks.read(addr, 1).map(|bytes| bytes[0])
+    }
+
+    fn word(&self, addr: Addr) -> Option<u64> {
+        self.blocks.read(addr, 8).map(|bytes| Head(bytes).word(0))
     }
 
     fn reference(&self, addr: Addr) -> Option<Addr> {
-        let mut word = [0; 8];
-        self.memory.read(addr, &mut word[..self.layout.reference]).ok()?;
-        Some(u64::from_le_bytes(word))
-    }
-
-    /// The first bytes of what is at an address, as far as so many are its own.
-    fn head(&self, addr: Addr, room: u64) -> Option<Head> {
-        let mut head = Head([0; HEAD]);
-        let own = usize::try_from(room).unwrap_or(HEAD).min(HEAD);
-        self.memory.read(addr, &mut head.0[..own]).ok()?;
-        Some(head)
+        self.blocks.read(addr, self.layout.reference).map(|bytes| Head(bytes).reference(self.layout, 0))
     }
 
     /// Whether the collector has found an object dead, by its `marked`.
@@ -148,23 +152,33 @@ impl<M: Memory, L: Memory> Walk<'_, M, L> {
     }
 
     /// Labels the block at an address that an object refers to, if it is in use, of this size and nobody else's.
-    fn label_part(&mut self, addr: Addr, bytes: u64, label: Label) -> bool {
-        let found =
-            self.blocks.find(addr).filter(|at| self.blocks.is_unknown(*at) && self.blocks.block(*at).fits(bytes));
-        if let Some(at) = found {
-            self.blocks.set(at, label);
+    fn label_part(&mut self, addr: Addr, bytes: u64, label: Label) {
+        if let Some(block) = self.blocks.find(addr).filter(|block| self.blocks.is_unknown(block) && block.fits(bytes)) {
+            self.blocks.set(&block, label);
         }
-        found.is_some()
     }
 
+    /// The labels, and the numbers of objects in their order.
     fn finish(self, findings: Findings) -> Census {
-        fn in_order<T: Copy>(mut found: Vec<(usize, T)>) -> Vec<T> {
-            found.sort_unstable_by_key(|(at, _)| *at);
-            found.into_iter().map(|(_, number)| number).collect()
+        let mut census = Census { findings, ..Census::default() };
+        for block in self.blocks.in_order() {
+            let block = match block {
+                Ok(block) => block,
+                Err(label) => {
+                    census.labels.push(label);
+                    continue;
+                }
+            };
+            let (label, head) = (self.blocks.label(&block), Head(block.bytes));
+            census.labels.push(label);
+            match label.kind {
+                ObjectKind::String => census.strings.push(head.int(self.string[0])),
+                ObjectKind::Table => census.tables.push(self.fill(&block)),
+                ObjectKind::Proto => census.protos.push(head.int(self.layout.proto[1])),
+                _ => {}
+            }
         }
-        let Found { strings, tables, protos, .. } = self.found;
-        let (strings, tables, protos) = (in_order(strings), in_order(tables), in_order(protos));
-        Census { findings, labels: self.blocks.into_labels(), strings, tables, protos }
+        census
     }
 }
 

@@ -7,32 +7,30 @@ use super::Walk;
 use super::layout::{self, Head, SLOT, gct};
 use crate::target::Memory;
 
-impl<M: Memory, L: Memory> Walk<'_, M, L> {
+impl<L: Memory> Walk<'_, L> {
     /// Labels an object and what it owns. The next one of its list; none where the list leaves the heap or comes back.
     pub(super) fn object(&mut self, addr: Addr) -> Option<Addr> {
-        let Some(at) = self.blocks.find(addr) else { return self.cdata_inside(addr) };
-        if !self.blocks.is_unknown(at) {
+        let Some(block) = self.blocks.find(addr) else { return self.cdata_inside(addr) };
+        if !self.blocks.is_unknown(&block) {
             return None;
         }
-        let block = self.blocks.block(at);
-        let head = self.head(addr, block.room())?;
+        let head = Head(block.bytes);
         let next = head.reference(self.layout, 0);
         if addr == self.global.main_thread {
-            self.blocks.set(at, Label { kind: ObjectKind::VmState, garbage: false });
-            self.thread(&head, false);
+            self.blocks.set(&block, Label { kind: ObjectKind::VmState, garbage: false });
+            self.thread(head, false);
             return Some(next);
         }
-        let kind = head.byte(self.layout.reference + 1);
         let garbage = self.is_garbage(head.byte(self.layout.reference));
-        let (kind, size) = match kind {
+        let (kind, size) = match head.byte(self.layout.reference + 1) {
             gct::UPVALUE => (ObjectKind::Upvalue, Some(self.layout.upvalue)),
-            gct::THREAD => (ObjectKind::Thread, self.thread_size(&head)),
+            gct::THREAD => (ObjectKind::Thread, self.thread_size(head)),
             gct::PROTO => (ObjectKind::Proto, Some(head.int(self.layout.proto[0]))),
-            gct::FUNCTION => (ObjectKind::Function, Some(self.function_size(&head))),
-            gct::TRACE => (ObjectKind::Trace, self.trace_size(addr, &head)),
+            gct::FUNCTION => (ObjectKind::Function, Some(self.function_size(head))),
+            gct::TRACE => (ObjectKind::Trace, self.trace_size(addr, head)),
             // Its size is its type's, which stands in the table of types.
-            gct::CDATA => (ObjectKind::Cdata, Some(self.layout.cdata).filter(|least| *least <= block.room())),
-            gct::TABLE => (ObjectKind::Table, Some(self.table_size(&head))),
+            gct::CDATA => (ObjectKind::Cdata, Some(self.layout.cdata).filter(|least| *least < block.size)),
+            gct::TABLE => (ObjectKind::Table, Some(self.table_size(head))),
             gct::USERDATA => {
                 let [len, size] = self.layout.userdata;
                 (ObjectKind::Userdata, Some(size as u64 + head.int(len)))
@@ -40,20 +38,16 @@ impl<M: Memory, L: Memory> Walk<'_, M, L> {
             // One in the making may not have its type yet.
             _ => (ObjectKind::Unknown, None),
         };
-        self.found.objects += 1;
+        self.objects += 1;
         if !size.is_some_and(|size| kind == ObjectKind::Cdata || block.fits(size)) {
-            self.found.misfits.insert(at);
-            return Some(next);
+            // It gets no label by which a list that comes back would be known.
+            return self.misfits.insert(addr).then_some(next);
         }
-        self.blocks.set(at, Label { kind, garbage });
+        self.blocks.set(&block, Label { kind, garbage });
         match kind {
-            ObjectKind::Thread => self.thread(&head, garbage),
-            ObjectKind::Proto => self.found.protos.push((at, head.int(self.layout.proto[1]))),
-            ObjectKind::Table => {
-                let fill = self.table(addr, &head, garbage);
-                self.found.tables.push((at, fill));
-            }
-            ObjectKind::Userdata => self.string_buffer(addr, &head, garbage),
+            ObjectKind::Thread => self.thread(head, garbage),
+            ObjectKind::Table => self.label_parts(head, garbage),
+            ObjectKind::Userdata => self.string_buffer(head, garbage),
             _ => {}
         }
         Some(next)
@@ -62,40 +56,48 @@ impl<M: Memory, L: Memory> Walk<'_, M, L> {
     /// A C value of variable size or alignment, which does not start where its block does.
     fn cdata_inside(&mut self, addr: Addr) -> Option<Addr> {
         // `GCcdataVar`, which stands before it: offset to the block, what is not payload, length of the payload.
-        const BEFORE: u64 = 8;
-        let head = self.head(addr.checked_sub(BEFORE)?, BEFORE + 16)?;
-        let reference = BEFORE as usize + self.layout.reference;
+        const BEFORE: usize = 8;
+        let before = addr.checked_sub(BEFORE as u64)?;
+        let offset = Head(self.blocks.read(before, BEFORE).or_else(|| self.direct_head(before))?).half(0);
+        let block = self.blocks.find(addr.wrapping_sub(offset))?;
+        let head = Head(block.bytes.get(usize::try_from(offset).ok()?.checked_sub(BEFORE)?..)?);
+        let reference = BEFORE + self.layout.reference;
         let (marked, kind) = (head.byte(reference), head.byte(reference + 1));
-        let (offset, size) = (head.half(0), head.half(2) + head.int(4));
-        let at = self.blocks.find(addr.wrapping_sub(offset))?;
-        if kind != gct::CDATA || marked & layout::CDATA_VARIABLE == 0 || !self.blocks.is_unknown(at) {
+        if kind != gct::CDATA || marked & layout::CDATA_VARIABLE == 0 || !self.blocks.is_unknown(&block) {
             return None;
         }
-        self.found.objects += 1;
-        if self.blocks.block(at).fits(size) {
-            let garbage = self.is_garbage(marked);
-            self.blocks.set(at, Label { kind: ObjectKind::Cdata, garbage });
-        } else {
-            self.found.misfits.insert(at);
+        self.objects += 1;
+        let next = head.reference(self.layout, BEFORE);
+        if !block.fits(head.half(2) + head.int(4)) {
+            return self.misfits.insert(block.start).then_some(next);
         }
-        Some(head.reference(self.layout, BEFORE as usize))
+        let garbage = self.is_garbage(marked);
+        self.blocks.set(&block, Label { kind: ObjectKind::Cdata, garbage });
+        Some(next)
+    }
+
+    /// What stands at an address near the start of a direct block.
+    fn direct_head(&self, addr: Addr) -> Option<&[u8]> {
+        let page = addr & !(shared::heap::layout::PAGE - 1);
+        let block = self.blocks.find(page + shared::heap::layout::HEADER)?;
+        block.bytes.get(usize::try_from(addr.checked_sub(block.start)?).ok()?..)
     }
 
     /// The global state stands right behind the main thread: so large is a `lua_State`, if this is one of this VM.
-    fn thread_size(&self, head: &Head) -> Option<u64> {
+    fn thread_size(&self, head: Head<'_>) -> Option<u64> {
         let global = head.reference(self.layout, self.layout.thread[0]);
         (global == self.global.addr).then(|| self.global.addr - self.global.main_thread)
     }
 
     /// A thread's stack, and the variables on it that closures refer to.
-    fn thread(&mut self, head: &Head, garbage: bool) {
+    fn thread(&mut self, head: Head<'_>, garbage: bool) {
         let [_, stack, open, slots] = self.layout.thread;
         let stack = head.reference(self.layout, stack);
         self.label_part(stack, head.int(slots) * SLOT, Label { kind: ObjectKind::Stack, garbage });
         self.chain(head.reference(self.layout, open));
     }
 
-    fn function_size(&self, head: &Head) -> u64 {
+    fn function_size(&self, head: Head<'_>) -> u64 {
         let [ffid, upvalues] = [2, 3].map(|at| head.byte(self.layout.reference + at));
         let [lua, c] = self.layout.function;
         if ffid == layout::LUA_FUNCTION {
@@ -106,7 +108,7 @@ impl<M: Memory, L: Memory> Walk<'_, M, L> {
     }
 
     /// Its instructions, snapshots and their map follow each other, the map last.
-    fn trace_size(&self, addr: Addr, head: &Head) -> Option<u64> {
+    fn trace_size(&self, addr: Addr, head: Head<'_>) -> Option<u64> {
         let [entries, snapshots, map] = self.layout.trace;
         let count = head.half(self.layout.reference + 2);
         let (snapshots, map) = (head.word(snapshots), head.word(map));
@@ -115,14 +117,12 @@ impl<M: Memory, L: Memory> Walk<'_, M, L> {
     }
 
     /// The text of a string buffer, unless it is another object's.
-    fn string_buffer(&mut self, addr: Addr, head: &Head, garbage: bool) {
+    fn string_buffer(&mut self, head: Head<'_>, garbage: bool) {
         if head.byte(self.layout.reference + 2) != layout::STRING_BUFFER {
             return;
         }
         // `SBuf`: write pointer, end, start.
-        let words = [8, 16].map(|at| self.memory.word(addr + self.layout.userdata[1] as u64 + at));
-        if let [Some(end), Some(start)] = words {
-            self.label_part(start, end.wrapping_sub(start), Label { kind: ObjectKind::VmBuffer, garbage });
-        }
+        let [end, start] = [8, 16].map(|at| head.word(self.layout.userdata[1] + at));
+        self.label_part(start, end.wrapping_sub(start), Label { kind: ObjectKind::VmBuffer, garbage });
     }
 }

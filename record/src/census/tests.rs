@@ -6,6 +6,7 @@ use shared::heap::{Chunk, Segment};
 
 use super::layout::{GC64, NO_GC64, gct};
 use super::*;
+use shared::trace::census::TableFill;
 
 const BASE: Addr = 0x10_0000;
 const SIZE: usize = 0x3000;
@@ -21,10 +22,15 @@ struct Made {
 
 impl Memory for Made {
     fn read(&self, addr: Addr, bytes: &mut [u8]) -> io::Result<()> {
-        let start = addr.checked_sub(BASE).and_then(|start| usize::try_from(start).ok());
-        let found = start.and_then(|start| self.bytes.get(start..start.checked_add(bytes.len())?));
-        bytes.copy_from_slice(found.ok_or(io::ErrorKind::AddrNotAvailable)?);
+        bytes.copy_from_slice(Image::bytes(self, addr, bytes.len()).ok_or(io::ErrorKind::AddrNotAvailable)?);
         Ok(())
+    }
+}
+
+impl Image for Made {
+    fn bytes(&self, addr: Addr, len: usize) -> Option<&[u8]> {
+        let start = usize::try_from(addr.checked_sub(BASE)?).ok()?;
+        self.bytes.get(start..start.checked_add(len)?)
     }
 }
 
@@ -51,6 +57,7 @@ impl Made {
         let addr = self.heap.chunks.last().map_or(BASE, |chunk| chunk.addr + chunk.size);
         self.heap.chunks.push(Chunk { addr, size: request_to_chunk(bytes), used: true });
         self.kinds.push(kind);
+        self.put(addr + 8, request_to_chunk(bytes) | 3, 8);
         addr + HEADER
     }
 
