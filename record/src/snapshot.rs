@@ -291,10 +291,16 @@ impl Snapshot {
     }
 
     /// What the blocks of the VMs' heaps are. The process need not stand still any more: `target` tells how far the large
-    /// tables are filled by now.
-    pub fn censuses(&self, heaps: &[(u32, Result<Heap, WalkError>)], target: Option<&Target>) -> Vec<(u32, Census)> {
+    /// tables are filled by now. None of those that are not done once they are to `stop`.
+    pub fn censuses(
+        &self,
+        heaps: &[(u32, Result<Heap, WalkError>)],
+        target: Option<&Target>,
+        stop: &AtomicBool,
+    ) -> Vec<(u32, Census)> {
         let walked = self.vms.iter().zip(heaps).filter_map(|((vm, _), (_, heap))| Some((vm, heap.as_ref().ok()?)));
-        walked.map(|(vm, heap)| (vm.number, census::take(&vm.global, heap, &self.memory, target))).collect()
+        let census = |vm: &VmPlace, heap| census::take(&vm.global, heap, &self.memory, target, stop);
+        walked.filter_map(|(vm, heap)| Some((vm.number, census(vm, heap)?))).collect()
     }
 
     /// The VM each direct block belongs to: the one for which it was seen being mapped, which may be one that is not

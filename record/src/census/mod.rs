@@ -13,6 +13,7 @@ mod strings;
 mod tables;
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use shared::Addr;
 use shared::heap::Heap;
@@ -39,16 +40,23 @@ pub trait Image {
 }
 
 /// The census of a VM's heap, as it was in the stop. `later` is the target that runs again, from which the fill of large
-/// tables is read: exact but for what has changed since.
-pub fn take(global: &Global, heap: &Heap, image: &impl Image, later: Option<&impl Memory>) -> Census {
+/// tables is read: exact but for what has changed since. Nothing, and that soon, once it is to `stop`.
+pub fn take(
+    global: &Global,
+    heap: &Heap,
+    image: &impl Image,
+    later: Option<&impl Memory>,
+    stop: &AtomicBool,
+) -> Option<Census> {
     let layout = if global.gc64 { &layout::GC64 } else { &layout::NO_GC64 };
     let mut findings = Findings::default();
     let Some(blocks) = Blocks::of(heap, image) else {
         findings.problem = Some("the heap was not copied as a whole".into());
         let blocks = heap.chunks.iter().filter(|chunk| chunk.used).count() + heap.direct.len();
-        return Census { findings, labels: vec![Label::default(); blocks], ..Census::default() };
+        return Some(Census { findings, labels: vec![Label::default(); blocks], ..Census::default() });
     };
     let mut walk = Walk {
+        stop,
         later,
         layout,
         global,
@@ -63,6 +71,7 @@ pub fn take(global: &Global, heap: &Heap, image: &impl Image, later: Option<&imp
 }
 
 struct Walk<'a, L> {
+    stop: &'a AtomicBool,
     later: Option<&'a L>,
     layout: &'static Layout,
     global: &'a Global,
@@ -123,9 +132,13 @@ impl<L: Memory> Walk<'_, L> {
     /// Labels the objects of a list, to its end or to where it leaves the heap or comes back.
     fn chain(&mut self, first: Addr) {
         let mut next = Some(first);
-        while let Some(addr) = next.filter(|addr| *addr != 0) {
+        while let Some(addr) = next.filter(|addr| *addr != 0 && !self.is_stopped()) {
             next = self.object(addr);
         }
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
     }
 
     fn forget(&mut self) {
@@ -159,9 +172,12 @@ impl<L: Memory> Walk<'_, L> {
     }
 
     /// The labels, and the numbers of objects in their order.
-    fn finish(self, findings: Findings) -> Census {
+    fn finish(self, findings: Findings) -> Option<Census> {
         let mut census = Census { findings, ..Census::default() };
         for block in self.blocks.in_order() {
+            if self.is_stopped() {
+                return None;
+            }
             let block = match block {
                 Ok(block) => block,
                 Err(label) => {
@@ -178,7 +194,7 @@ impl<L: Memory> Walk<'_, L> {
                 _ => {}
             }
         }
-        census
+        Some(census)
     }
 }
 

@@ -17,7 +17,8 @@ const TABLE_WITHIN: u64 = 512;
 impl<'a, L: Memory> Walk<'a, L> {
     /// Labels strings and their table. How many the VM counts; what is wrong if it counts others.
     pub(super) fn label_strings(&mut self) -> Result<u64, String> {
-        let unknown = self.blocks.in_order().flatten().filter(|block| self.blocks.is_unknown(block));
+        let blocks = self.blocks.in_order().take_while(|_| !self.is_stopped());
+        let unknown = blocks.flatten().filter(|block| self.blocks.is_unknown(block));
         let candidates: Vec<Block<'a>> =
             unknown.filter(|block| Head(block.bytes).byte(self.layout.reference + 1) == gct::STRING).collect();
         let of_layout = |place: [usize; 2]| candidates.iter().filter(move |block| is_string(block, place));

@@ -159,7 +159,7 @@ impl Made {
     }
 
     fn census(&self) -> Census {
-        take(&self.global, &self.heap, self, Some(self))
+        take(&self.global, &self.heap, self, Some(self), &AtomicBool::new(false)).expect("nobody stops it")
     }
 }
 
@@ -177,6 +177,12 @@ fn every_block_is_what_it_was_made_as() {
         let fill = TableFill { inside: 3, array: 20, array_used: Some(12), hash: 4, hash_used: Some(1), apart: true };
         assert_eq!(census.tables, [fill]);
     }
+}
+
+#[test]
+fn one_that_is_stopped_says_nothing() {
+    let made = Made::new(true);
+    assert_eq!(take(&made.global, &made.heap, &made, Some(&made), &AtomicBool::new(true)), None);
 }
 
 /// How many blocks have a label.

@@ -1,6 +1,7 @@
 //! Censuses: what the blocks of a keyframe are, found out beside the recording once the keyframe is written.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -33,6 +34,7 @@ type ByVm = Vec<(u32, Census)>;
 #[derive(Debug)]
 struct UnderWay {
     thread: JoinHandle<(ByVm, Vec<u8>)>,
+    stop: Arc<AtomicBool>,
     /// That of its keyframes.
     time: (Nanos, Nanos),
 }
@@ -52,19 +54,31 @@ impl Session {
             return;
         }
         (self.censuses.last, self.censuses.wanted) = (Some(Instant::now()), false);
-        let (heaps, pid) = (Arc::clone(heaps), self.target.pid);
+        let (heaps, pid, stop) = (Arc::clone(heaps), self.target.pid, Arc::new(AtomicBool::new(false)));
+        let stopped = Arc::clone(&stop);
         let thread = std::thread::spawn(move || {
             priority::lower();
             let target = Target::open(pid).ok();
-            (snapshot.censuses(&heaps, target.as_ref()), snapshot.into_arena())
+            (snapshot.censuses(&heaps, target.as_ref(), &stopped), snapshot.into_arena())
         });
-        self.censuses.under_way = Some(UnderWay { thread, time });
+        self.censuses.under_way = Some(UnderWay { thread, stop, time });
     }
 
     /// Writes a census that is done.
     pub(super) fn census_if_done(&mut self) -> Result<()> {
         let done = self.censuses.under_way.as_ref().is_some_and(|census| census.thread.is_finished());
         if done { self.finish_census() } else { Ok(()) }
+    }
+
+    /// Ends a census under way, whose memory the next keyframe needs: calls may wait in the rings, so it is not waited for.
+    /// The next keyframe gets one instead.
+    pub(super) fn stop_census(&mut self) -> Result<()> {
+        self.census_if_done()?;
+        if let Some(census) = &self.censuses.under_way {
+            census.stop.store(true, Ordering::Relaxed);
+            self.censuses.last = None;
+        }
+        self.finish_census()
     }
 
     /// Waits for a census under way, and writes it.

@@ -72,7 +72,7 @@ impl Session {
     /// target ends meanwhile that is seen elsewhere.
     pub(super) fn keyframe(&mut self, mut held: Option<Frozen>) -> Result<Taken> {
         self.finish_walk()?;
-        self.finish_census()?;
+        self.stop_census()?;
         if !self.streams.has_room_for_keyframe() {
             // Where there is none for the next keyframe, there is an end to the recording.
             self.streams.pen.fill();
