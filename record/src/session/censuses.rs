@@ -49,7 +49,8 @@ impl Censuses {
 impl Session {
     /// Starts a census of the heaps of a keyframe, if it is time for one; else the copy's memory is free for the next.
     pub(super) fn start_census(&mut self, snapshot: Snapshot, heaps: &Arc<Heaps>, time: (Nanos, Nanos)) {
-        if !self.censuses.is_due() {
+        // While a window is open the processor is needed for its calls: on a busy machine hits would be lost.
+        if !self.censuses.is_due() || self.window.is_some() {
             self.arena = snapshot.into_arena();
             return;
         }
