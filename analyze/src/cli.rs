@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    batch, breakdown, diff, events, growth, info, lifetimes, map, rates, report, schema, shell, stats, timeline, verify,
+    batch, breakdown, diff, events, growth, info, lifetimes, map, objects, rates, report, schema, shell, stats,
+    timeline, verify,
 };
 use crate::output::Format;
 use crate::report::Asked;
@@ -46,6 +47,8 @@ pub enum Command {
     Growth(growth::Arguments),
     /// The address space of the heap: what lies where, and what keeps it mapped
     Map(map::Arguments),
+    /// What kind of objects fill the heap, what of tables is used, what grows
+    Objects(objects::Arguments),
     /// How each heap develops: used, free, segments, the collector's cycles, calls and bytes a second
     Timeline(timeline::Arguments),
     /// Where the memory of each process goes: Lua, the system allocator, shared zones, text, stacks

@@ -23,6 +23,7 @@ pub mod app;
 pub mod attach;
 pub mod breakdown;
 pub mod calibrate;
+pub mod census;
 pub mod cli;
 pub mod clock;
 pub mod control;

@@ -11,7 +11,9 @@ use shared::Addr;
 use shared::heap::layout::{HEADER, INUSE, IS_DIRECT, PAGE};
 use shared::heap::walk::{self, Unreadable, WalkError};
 use shared::heap::{Direct, Heap, Segment};
+use shared::trace::census::Census;
 
+use crate::census::{self, DIRECT_HEAD, Image};
 use crate::locate::global::Global;
 use crate::target::{Mapping, Memory, Target};
 
@@ -42,6 +44,8 @@ pub struct Copy {
     used: usize,
     /// Address of each piece and where it starts in the arena, ascending by address, not overlapping.
     pieces: Vec<(Addr, usize, usize)>,
+    /// The first bytes of direct blocks, ascending by address.
+    heads: Vec<(Addr, [u8; DIRECT_HEAD])>,
 }
 
 impl Copy {
@@ -108,6 +112,22 @@ impl Copy {
         self.used == 0
     }
 
+    /// Copies the first bytes of direct blocks, which ascend.
+    fn add_heads(&mut self, target: &Target, blocks: &[Direct]) {
+        let bases: Vec<Addr> = blocks.iter().map(|block| block.base).collect();
+        target.read_many(&bases, DIRECT_HEAD, |base, bytes| {
+            self.heads.extend(bytes.try_into().ok().map(|head| (base, head)));
+        });
+    }
+
+    /// Bytes of a direct block's head.
+    fn head(&self, addr: Addr, len: usize) -> Option<&[u8]> {
+        let at = self.heads.partition_point(|(base, _)| *base <= addr).checked_sub(1)?;
+        let (base, head) = &self.heads[at];
+        let skip = usize::try_from(addr - base).ok()?;
+        head.get(skip..skip.checked_add(len)?)
+    }
+
     fn slice(&self, addr: Addr, len: usize) -> Option<&[u8]> {
         let at = self.pieces.partition_point(|piece| piece.0 <= addr).checked_sub(1)?;
         let (base, start, size) = self.pieces[at];
@@ -117,9 +137,18 @@ impl Copy {
     }
 }
 
+impl Image for Copy {
+    fn bytes(&self, addr: Addr, len: usize) -> Option<&[u8]> {
+        self.slice(addr, len).or_else(|| self.head(addr, len))
+    }
+}
+
 impl Memory for Copy {
     fn read(&self, addr: Addr, bytes: &mut [u8]) -> io::Result<()> {
-        let found = self.slice(addr, bytes.len()).ok_or(io::ErrorKind::AddrNotAvailable)?;
+        let found = self
+            .slice(addr, bytes.len())
+            .or_else(|| self.head(addr, bytes.len()))
+            .ok_or(io::ErrorKind::AddrNotAvailable)?;
         bytes.copy_from_slice(found);
         Ok(())
     }
@@ -187,6 +216,7 @@ pub fn take(
     }
     let maybe_direct = maybe_direct.iter().copied().filter(outside(&segments));
     snapshot.direct = direct_among(target, maybe_direct);
+    snapshot.memory.add_heads(target, &snapshot.direct);
     if Instant::now() >= deadline { Err((TooSlow, snapshot.into_arena())) } else { Ok(snapshot) }
 }
 
@@ -258,6 +288,19 @@ impl Snapshot {
             }
         }
         heaps
+    }
+
+    /// What the blocks of the VMs' heaps are. The process need not stand still any more: `target` tells how far the large
+    /// tables are filled by now. None of those that are not done once they are to `stop`.
+    pub fn censuses(
+        &self,
+        heaps: &[(u32, Result<Heap, WalkError>)],
+        target: Option<&Target>,
+        stop: &AtomicBool,
+    ) -> Vec<(u32, Census)> {
+        let walked = self.vms.iter().zip(heaps).filter_map(|((vm, _), (_, heap))| Some((vm, heap.as_ref().ok()?)));
+        let census = |vm: &VmPlace, heap| census::take(&vm.global, heap, &self.memory, target, stop);
+        walked.filter_map(|(vm, heap)| Some((vm.number, census(vm, heap)?))).collect()
     }
 
     /// The VM each direct block belongs to: the one for which it was seen being mapped, which may be one that is not

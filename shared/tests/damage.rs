@@ -8,7 +8,7 @@ use shared::trace::TraceError;
 use shared::trace::frame::{FILE_HEADER, FRAME_HEAD, Kind};
 use shared::trace::reader::{End, Frame, Trace};
 
-const FIXTURES: [&str; 4] = ["gc64", "nogc64", "threads", "nginx"];
+const FIXTURES: [&str; 5] = ["gc64", "nogc64", "threads", "nginx", "objects"];
 
 type Bytes<'a> = Cursor<&'a [u8]>;
 
@@ -31,6 +31,7 @@ fn decode(trace: &Trace<Bytes<'_>>, frame: &Frame) -> Result<(), TraceError> {
         Kind::Process => trace.process(frame).map(drop),
         Kind::Missed => trace.missed(frame).map(drop),
         Kind::Breakdown => trace.breakdown(frame).map(drop),
+        Kind::Census => trace.census(frame).map(drop),
         Kind::Header | Kind::Trailer | Kind::Unknown(_) => trace.payload(frame).map(drop),
     }
 }

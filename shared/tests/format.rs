@@ -14,6 +14,7 @@ use std::process::Command;
 use serde::Serialize;
 use shared::call::Event;
 use shared::trace::breakdown::{Amount, Arena, Breakdown, Class, Glibc, Memory, Slice, Slot, VmPages, Zone};
+use shared::trace::census::{Findings, ObjectKind};
 use shared::trace::frame::Kind;
 use shared::trace::meta::{Cost, Gap, Header, IndexEntry, Missed, Probe, Process, Trailer, Vm, Window};
 use shared::trace::reader::{End, Trace};
@@ -71,9 +72,18 @@ fn the_tables_tell_of_every_field() {
     told::<Zone>(&document, "each of the `zones` has");
     told::<Slot>(&document, "each of the `slots` has");
     told::<VmPages>(&document, "each of the `vms` has");
+    told::<Findings>(&document, "the findings have");
     told::<Trailer>(&document, "### trailer");
     told::<Cost>(&document, "`cost` has");
     told::<IndexEntry>(&document, "## Trailer, index, footer");
+}
+
+#[test]
+fn the_kinds_of_objects_are_told() {
+    let document = document();
+    let (_, rest) = document.split_once("\n| number | kind |").expect("the table of kinds is there");
+    let told: Vec<&str> = rest.lines().skip(2).map_while(|line| line.strip_prefix("| ")?.split(" | ").nth(1)).collect();
+    assert_eq!(told, ObjectKind::ALL.map(ObjectKind::name));
 }
 
 /// What `read_ljt.py` ends with, computed with the reader.

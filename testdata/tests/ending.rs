@@ -136,7 +136,7 @@ fn a_snapshot_is_the_keyframe_of_a_full_recording() -> Result<()> {
         assert_eq!(code, 0);
         let kinds: Vec<_> =
             document["frames"].as_array().into_iter().flatten().map(|frame| frame["kind"].as_str()).collect();
-        assert_eq!(kinds, ["header", "process", "vm", "keyframe", "breakdown", "process"].map(Some));
+        assert_eq!(kinds, ["header", "process", "vm", "keyframe", "census", "breakdown", "process"].map(Some));
         assert_eq!((&document["header"]["mode"], &document["vms"]["1"]["probe"]), (&"snapshot".into(), &Value::Null));
         let trailer = &document["end"]["trailer"];
         // One stop for the heap, and one to three for glibc's arenas.

@@ -8,6 +8,7 @@ pub mod growth;
 pub mod info;
 pub mod lifetimes;
 pub mod map;
+pub mod objects;
 pub mod rates;
 pub mod report;
 pub mod schema;
@@ -47,6 +48,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
         Some(Command::Lifetimes(arguments)) => lifetimes::run(&arguments),
         Some(Command::Growth(arguments)) => growth::run(&arguments),
         Some(Command::Map(arguments)) => map::run(&arguments),
+        Some(Command::Objects(arguments)) => objects::run(&arguments),
         Some(Command::Timeline(arguments)) => timeline::run(&arguments),
         Some(Command::Breakdown(arguments)) => breakdown::run(&arguments),
         Some(Command::Report(arguments)) => report::run(&arguments),

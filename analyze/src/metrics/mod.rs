@@ -13,6 +13,7 @@ pub mod growth;
 pub mod lifetimes;
 pub mod lives;
 pub mod map;
+pub mod objects;
 pub mod population;
 pub mod rates;
 pub mod resizes;

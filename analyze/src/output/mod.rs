@@ -11,6 +11,7 @@ pub mod info;
 pub mod json;
 pub mod lifetimes;
 pub mod map;
+pub mod objects;
 pub mod rates;
 pub mod rows;
 pub mod schema;

@@ -133,6 +133,8 @@ pub struct Plan {
     pub missed: Vec<(Nanos, Missed)>,
     /// The breakdowns, in order of time; each once, though it may stand in two parts.
     pub breakdowns: Vec<BreakdownAt>,
+    /// The censuses, in order of time.
+    pub censuses: Vec<Frame>,
     /// Frames beside the heaps' that could not be read.
     pub damage: Vec<String>,
     /// Calls before a VM's first keyframe.
@@ -173,12 +175,14 @@ impl Plan {
                     Err(TraceError::Io(error)) => return Err(error.into()),
                     Err(error) => plan.damage.push(error.to_string()),
                 },
+                Kind::Census => plan.censuses.push(*frame),
                 Kind::Header | Kind::Trailer | Kind::Unknown(_) => {}
             }
         }
         let key = |at: &BreakdownAt| (at.frame.head.start, at.pid, at.started_ticks);
         plan.breakdowns.sort_by_key(key);
         plan.breakdowns.dedup_by_key(|at| key(at));
+        plan.censuses.sort_by_key(|frame| frame.head.start);
         for (vm, frames) in by_vm {
             split::split(&mut plan, trace, vm, &frames)?;
         }

@@ -11,6 +11,7 @@ mod growth;
 mod json;
 mod lifetimes;
 mod map;
+mod objects;
 mod page;
 mod picture;
 mod rates;
@@ -69,11 +70,12 @@ impl Drawn {
     }
 }
 
-const SUBJECTS: [Subject; 8] = [
+const SUBJECTS: [Subject; 9] = [
     stats::SUBJECT,
     rates::SUBJECT,
     timeline::SUBJECT,
     map::SUBJECT,
+    objects::SUBJECT,
     lifetimes::SUBJECT,
     growth::SUBJECT,
     breakdown::SUBJECT,

@@ -49,6 +49,9 @@ _analyze() {
             analyze,map)
                 cmd="analyze__subcmd__map"
                 ;;
+            analyze,objects)
+                cmd="analyze__subcmd__objects"
+                ;;
             analyze,rates)
                 cmd="analyze__subcmd__rates"
                 ;;
@@ -100,6 +103,9 @@ _analyze() {
             analyze__subcmd__help,map)
                 cmd="analyze__subcmd__help__subcmd__map"
                 ;;
+            analyze__subcmd__help,objects)
+                cmd="analyze__subcmd__help__subcmd__objects"
+                ;;
             analyze__subcmd__help,rates)
                 cmd="analyze__subcmd__help__subcmd__rates"
                 ;;
@@ -125,7 +131,7 @@ _analyze() {
 
     case "${cmd}" in
         analyze)
-            opts="-j -h -V --threads --help --version stats rates lifetimes growth map timeline breakdown report batch diff verify info events schema completions man help"
+            opts="-j -h -V --threads --help --version stats rates lifetimes growth map objects timeline breakdown report batch diff verify info events schema completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -379,7 +385,7 @@ _analyze() {
             return 0
             ;;
         analyze__subcmd__help)
-            opts="stats rates lifetimes growth map timeline breakdown report batch diff verify info events schema completions man help"
+            opts="stats rates lifetimes growth map objects timeline breakdown report batch diff verify info events schema completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -533,6 +539,20 @@ _analyze() {
             return 0
             ;;
         analyze__subcmd__help__subcmd__map)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        analyze__subcmd__help__subcmd__objects)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -798,6 +818,56 @@ _analyze() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        analyze__subcmd__objects)
+            opts="-o -j -h --at --from --vm --pid --format --output --threads --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --at)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --from)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --vm)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --pid)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -W "text json csv svg parquet" -- "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --threads)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -j)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         analyze__subcmd__rates)
             opts="-o -j -h --vm --pid --format --output --threads --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -879,7 +949,7 @@ _analyze() {
             return 0
             ;;
         analyze__subcmd__schema)
-            opts="-j -h --threads --help stats rates timeline lifetimes growth breakdown map diff batch verify info events"
+            opts="-j -h --threads --help stats rates timeline lifetimes growth breakdown map objects diff batch verify info events"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

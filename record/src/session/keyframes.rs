@@ -2,6 +2,7 @@
 //! recording.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -33,7 +34,7 @@ const MAX_MISSED: u64 = 8;
 /// A walk under way, and what its keyframes will say beside the heap.
 #[derive(Debug)]
 pub(super) struct Walk {
-    pub(super) heaps: JoinHandle<(Heaps, Vec<u8>)>,
+    pub(super) heaps: JoinHandle<(Heaps, Snapshot)>,
     time: (Nanos, Nanos),
     /// `CLOCK_MONOTONIC` while the process stood still.
     pub(super) frozen_at: u64,
@@ -41,7 +42,7 @@ pub(super) struct Walk {
 }
 
 /// Each VM's heap, or why it is none.
-type Heaps = Vec<(u32, Result<Heap, WalkError>)>;
+pub(super) type Heaps = Vec<(u32, Result<Heap, WalkError>)>;
 
 /// What became of a keyframe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +56,7 @@ pub(super) enum Taken {
 /// What a stop came to.
 enum Stop {
     Copied {
-        snapshot: Snapshot,
+        snapshot: Box<Snapshot>,
         frozen_at: u64,
         held: Vec<super::Entry>,
     },
@@ -71,6 +72,7 @@ impl Session {
     /// target ends meanwhile that is seen elsewhere.
     pub(super) fn keyframe(&mut self, mut held: Option<Frozen>) -> Result<Taken> {
         self.finish_walk()?;
+        self.stop_census()?;
         if !self.streams.has_room_for_keyframe() {
             // Where there is none for the next keyframe, there is an end to the recording.
             self.streams.pen.fill();
@@ -116,7 +118,7 @@ impl Session {
             // A tenth is for the pieces under way and for letting go.
             match self.copy(frozen, was_held, stopping + max_pause.mul_f64(0.9), start, &mut pause)? {
                 Stop::Copied { snapshot, frozen_at, held } => {
-                    self.start_walk(snapshot, (start, frozen_at), pause);
+                    self.start_walk(*snapshot, (start, frozen_at), pause);
                     // What had come through the door without effect belongs behind the keyframe.
                     self.backlog.extend(held);
                     return Ok(Taken::Yes);
@@ -236,7 +238,7 @@ impl Session {
         if !self.streams.has_window() {
             self.streams.open_window(self.now(), true);
         }
-        Ok(Stop::Copied { snapshot, frozen_at, held })
+        Ok(Stop::Copied { snapshot: Box::new(snapshot), frozen_at, held })
     }
 
     pub(super) fn learn_pause(&mut self, stopped: Duration, copied: Duration, bytes: u64) {
@@ -273,7 +275,7 @@ impl Session {
         let time = (start, self.now());
         let heaps = std::thread::spawn(move || {
             priority::lower();
-            (snapshot.heaps(), snapshot.into_arena())
+            (snapshot.heaps(), snapshot)
         });
         self.walk = Some(Walk { heaps, time, frozen_at, pause });
     }
@@ -295,10 +297,14 @@ impl Session {
     /// Waits for a walk under way, writes its keyframes, then what came in meanwhile.
     pub(super) fn finish_walk(&mut self) -> Result<()> {
         let Some(walk) = self.walk.take() else { return Ok(()) };
-        let Ok((heaps, arena)) = walk.heaps.join() else { bail!("the heap walk failed; this is a defect of ljscope") };
-        self.arena = arena;
+        let Ok((heaps, snapshot)) = walk.heaps.join() else {
+            bail!("the heap walk failed; this is a defect of ljscope")
+        };
+        let heaps = Arc::new(heaps);
+        self.start_census(snapshot, &heaps, walk.time);
         // What came in since the stop waits in the backlog. A VM that is closed all the same was closed before it, and
         // where it was may be another one by now.
+        let heaps = Arc::try_unwrap(heaps).unwrap_or_else(|heaps| Heaps::clone(&heaps));
         let open = heaps.into_iter().filter(|(number, _)| self.streams.is_open(*number));
         let mut keyframes = Vec::new();
         for (number, heap) in open.collect::<Vec<_>>() {

@@ -2,6 +2,7 @@
 //! only the thread that stopped a process let it go.
 
 mod breakdowns;
+mod censuses;
 mod keyframes;
 mod rings;
 mod run;
@@ -30,6 +31,7 @@ use crate::recording::Pen;
 use crate::stream::Streams;
 use crate::target::Target;
 use breakdowns::Breakdowns;
+use censuses::Censuses;
 use keyframes::Walk;
 use threads::Thread;
 use vms::SessionVm;
@@ -93,6 +95,7 @@ pub struct Session {
     arena: Vec<u8>,
     governor: Governor,
     breakdowns: Breakdowns,
+    censuses: Censuses,
     window: Option<OpenWindow>,
     next_keyframe: Instant,
     /// Hits that the governor was told of.
@@ -131,6 +134,7 @@ impl Session {
             streams: Streams::new(pen, pid),
             governor: Governor::new(limits, settings.hit_ns.0, now, now ^ u64::from(pid) << 32),
             breakdowns: Breakdowns::new(settings.breakdown_every),
+            censuses: Censuses::default(),
             about: Process { cpu_start_ns: cpu, ..about },
             target,
             door,

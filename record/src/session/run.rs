@@ -61,6 +61,7 @@ impl Session {
                 self.follow_threads()?;
             }
             self.name_vms()?;
+            self.census_if_done()?;
             if self.settings.mode != Mode::Snapshot {
                 self.breakdown_if_due()?;
             }
@@ -134,10 +135,12 @@ impl Session {
         self.finish_walk()?;
         self.note_losses()?;
         if alive && self.settings.mode == Mode::Snapshot {
+            self.finish_census()?;
             self.breakdown()?;
         }
         freeze::release_late();
         probes::close(self.threads.drain(..).flat_map(|thread| thread.probes.into_events()).collect());
+        self.finish_census()?;
         self.pay_hits();
         self.streams.flush()?;
         self.cpu = cpu_ns(self.target.pid).unwrap_or(self.cpu);
@@ -158,6 +161,7 @@ impl Session {
         let bytes = snapshot::heap_bytes(&self.target, &self.open_vms());
         let afforded = *alive && self.governor.affords_keyframe(self.now(), bytes);
         if afforded && self.streams.has_room_for_keyframe() {
+            self.censuses.wanted = true;
             self.keyframe(None)?;
             *alive = self.is_alive();
         }

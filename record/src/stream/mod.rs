@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use shared::call::Call;
 use shared::trace::TraceError;
 use shared::trace::calls::Encoder;
+use shared::trace::census::Census;
 use shared::trace::keyframe::Keyframe;
 use shared::trace::meta::{Gap, Vm, Window};
 use shared::{Addr, Nanos};
@@ -341,6 +342,16 @@ impl Streams {
         })?;
         self.vms[at].keyframe_bytes = bytes;
         Ok(())
+    }
+
+    /// Writes what the blocks of a VM's keyframe are. Where the trace has no room for that, it is left out.
+    pub fn census(&mut self, number: u32, time: (Nanos, Nanos), census: &Census) -> Result<(), TraceError> {
+        let known = self.vms.iter().any(|vm| vm.number == number);
+        // Labels are small, and so are numbers: it is far shorter when written.
+        if !known || !self.pen.has_room(census.labels.len() as u64) {
+            return Ok(());
+        }
+        self.pen.write(false, |writer| writer.census(number, time, census))
     }
 
     /// Whether the trace has room for one more keyframe of each VM, as large as the last ones and half as much again.

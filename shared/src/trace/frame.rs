@@ -40,6 +40,8 @@ pub enum Kind {
     Missed,
     /// [`super::breakdown::Breakdown`]; may be skipped.
     Breakdown,
+    /// [`super::census::Census`]; may be skipped.
+    Census,
     /// A kind that may be skipped.
     Unknown(u16),
 }
@@ -48,6 +50,8 @@ pub enum Kind {
 const MISSED: u16 = 0x8001;
 /// The number of [`Kind::Breakdown`].
 const BREAKDOWN: u16 = 0x8002;
+/// The number of [`Kind::Census`].
+const CENSUS: u16 = 0x8003;
 
 impl Kind {
     const KNOWN: [Kind; 7] =
@@ -59,6 +63,7 @@ impl Kind {
             Kind::Unknown(code) => code,
             Kind::Missed => MISSED,
             Kind::Breakdown => BREAKDOWN,
+            Kind::Census => CENSUS,
             known => 1 + Kind::KNOWN.iter().position(|&k| k == known).unwrap_or_default() as u16,
         }
     }
@@ -69,6 +74,7 @@ impl Kind {
             1..=7 => Some(Kind::KNOWN[usize::from(code) - 1]),
             MISSED => Some(Kind::Missed),
             BREAKDOWN => Some(Kind::Breakdown),
+            CENSUS => Some(Kind::Census),
             0x8000.. => Some(Kind::Unknown(code)),
             _ => None,
         }
@@ -86,6 +92,7 @@ impl Kind {
             Kind::Trailer => "trailer",
             Kind::Missed => "missed",
             Kind::Breakdown => "breakdown",
+            Kind::Census => "census",
             Kind::Unknown(_) => "unknown",
         }
     }
@@ -101,7 +108,7 @@ pub struct Head {
     pub length: u32,
     /// The VM it concerns, numbered from 1; 0 if none.
     pub vm: u32,
-    /// How many of what the kind counts: calls in a block, chunks in a keyframe.
+    /// How many of what the kind counts: calls in a block, chunks in a keyframe, labels in a census.
     pub count: u32,
     /// The first moment it speaks of.
     pub start: Nanos,

@@ -1,10 +1,11 @@
 //! The `.ljt` trace: `FORMAT.md` is the specification, this module both sides of it.
 //!
-//! A file is a [`frame`] after another. [`calls`] and [`keyframe`] are the two binary payloads, each encoder beside
-//! its decoder; [`meta`] holds the JSON ones. [`writer`] and [`reader`] put them in order.
+//! A file is a [`frame`] after another. [`calls`], [`keyframe`] and [`census`] are the binary payloads, each encoder
+//! beside its decoder; [`meta`] holds the JSON ones. [`writer`] and [`reader`] put them in order.
 
 pub mod breakdown;
 pub mod calls;
+pub mod census;
 pub mod frame;
 pub mod keyframe;
 pub mod meta;

@@ -6,6 +6,7 @@ use std::sync::Mutex;
 
 use super::breakdown::Breakdown;
 use super::calls::Block;
+use super::census::Census;
 use super::frame::{self, FOOTER, FRAME_HEAD, Head, Kind};
 use super::keyframe::Keyframe;
 use super::meta::{self, Gap, Header, IndexEntry, Missed, Process, Trailer, Vm};
@@ -209,6 +210,17 @@ impl<R: Read + Seek> Trace<R> {
             return Err(self.bad(frame, BadPayload(what)));
         }
         Ok(keyframe)
+    }
+
+    /// What the blocks of the VM's keyframe before it are.
+    pub fn census(&self, frame: &Frame) -> Result<Census, TraceError> {
+        let census = Census::decode(&self.payload(frame)?).map_err(|e| self.bad(frame, e))?;
+        let labels = census.labels.len();
+        if labels as u64 != u64::from(frame.head.count) {
+            let what = format!("census: {labels} labels, its head says {}", frame.head.count);
+            return Err(self.bad(frame, BadPayload(what)));
+        }
+        Ok(census)
     }
 
     /// A gap.

@@ -6,6 +6,7 @@ use std::io::Write;
 use super::TraceError;
 use super::breakdown::Breakdown;
 use super::calls::{Encoder, Sealed};
+use super::census::Census;
 use super::frame::{self, Head, Kind};
 use super::keyframe::Keyframe;
 use super::meta::{self, Gap, Header, IndexEntry, Missed, Process, Trailer, Vm};
@@ -85,6 +86,11 @@ impl<W: Write> Writer<W> {
     pub fn keyframe(&mut self, vm: u32, time: (Nanos, Nanos), keyframe: &Keyframe) -> Result<(), TraceError> {
         self.flush_vm(vm)?;
         self.frame(Kind::Keyframe, vm, keyframe.heap.chunks.len() as u32, time, &keyframe.encode())
+    }
+
+    /// Appends what the blocks of a VM's last keyframe are; `time` is that keyframe's.
+    pub fn census(&mut self, vm: u32, time: (Nanos, Nanos), census: &Census) -> Result<(), TraceError> {
+        self.frame(Kind::Census, vm, census.labels.len() as u32, time, &census.encode())
     }
 
     /// Appends a gap after all that was pushed for the VM.

@@ -29,12 +29,13 @@ fn record_all(folder: &Path, place: &Path) -> Result<()> {
         fs::copy(from, place.join(to))?;
     }
     fs::create_dir(place.join("lib"))?;
-    for name in ["direct.lua", "mixed.lua", "lib/ready.lua"] {
+    for name in ["direct.lua", "mixed.lua", "objects.lua", "lib/ready.lua"] {
         fs::copy(testdata::workloads_dir().join(name), place.join(name))?;
     }
     program(&["luajit", "direct.lua", "0.05"], place, &folder.join("gc64.ljt"))?;
     program(&["luajit-nogc64", "mixed.lua", "0.05"], place, &folder.join("nogc64.ljt"))?;
     program(&["threads", "work", "3", "8"], place, &folder.join("threads.ljt"))?;
+    program(&["luajit", "objects.lua", "0.1"], place, &folder.join("objects.ljt"))?;
     nginx(&folder.join("nginx.ljt"))?;
     sampled(&folder.join("sampled.ljt"))?;
     snapshot(&folder.join("snapshot.ljt"))
