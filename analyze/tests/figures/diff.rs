@@ -3,7 +3,7 @@
 use analyze::output::{rates, words};
 use serde_json::Value;
 
-use crate::json::{all, bytes, real, size_to, sizes, text as word, thousands, whole};
+use crate::json::{all, bytes, real, size_to, text as word, thousands, whole};
 use crate::picture::Panel;
 use crate::shown::{Said, said};
 use crate::table::{Row, Table, row};
@@ -120,7 +120,7 @@ fn text(json: &Value) -> Vec<Said> {
         let [count_a, count_b, bytes_a, bytes_b] = ["count_a", "count_b", "bytes_a", "bytes_b"].map(|key| &class[key]);
         if (count_a, bytes_a) != (count_b, bytes_b) {
             let figures = [thousands(count_a), thousands(count_b), bytes(bytes_a), bytes(bytes_b)];
-            told.push(said(&sizes(&class["size_from"]), figures));
+            told.push(said(&words::size_class(whole(&class["size_from"])), figures));
         }
     }
     told.extend(owners(json));

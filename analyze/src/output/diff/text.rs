@@ -95,7 +95,7 @@ fn classes(name: &str, classes: &[ClassPair], out: &mut dyn Write) -> io::Result
     for ClassPair { size_from, a, b } in classes.iter().filter(|class| class.a != class.b) {
         let [change, relative] = diff_words::bytes_change(a.bytes, b.bytes);
         table.add_row([
-            words::bytes(*size_from),
+            words::size_class(*size_from),
             words::thousands(a.count),
             words::thousands(b.count),
             words::bytes(a.bytes),
