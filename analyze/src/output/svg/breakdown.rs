@@ -20,8 +20,7 @@ use crate::metrics::breakdown::instance::{Instance, Member};
 use crate::metrics::breakdown::{Owner, ProcessMemory, Share, arenas, owners};
 use crate::metrics::population::Population;
 use crate::output::breakdown::words as say;
-use crate::output::words;
-use crate::replay::verdict::Judgement;
+use crate::output::{Output, words};
 use crate::report::BreakdownReport;
 
 /// At most so many moments are drawn: more would be less than two pixels apart.
@@ -59,23 +58,6 @@ fn colour(share: &Share) -> RGBColor {
     palette::kind(share.owner.kind, share.shade)
 }
 
-/// What a sheet ends with: the verdict, and where it comes from.
-fn foot(report: &BreakdownReport) -> Vec<Item> {
-    let mut items = vec![Item::Rule];
-    if trusted(report) {
-        items.extend(lines(&sheet::small_print(&report.verdict), 12.0).map(Item::SmallPrint));
-    }
-    let recording = words::name(&words::recording(&report.header), 200);
-    let trace = format!("{}: {recording}", words::name(&report.source, 80));
-    items.extend(lines(&trace, 12.0).map(Item::SmallPrint));
-    items.push(Item::Gap(16));
-    items
-}
-
-fn trusted(report: &BreakdownReport) -> bool {
-    matches!(report.verdict.judgement(), Judgement::Verified | Judgement::Consistent)
-}
-
 fn advise(advice: &[Advice]) -> Vec<Item> {
     let mut items = Vec::new();
     for Advice { finding, action, .. } in advice {
@@ -89,9 +71,7 @@ fn process(report: &BreakdownReport, process: &ProcessMemory, advice: &[Advice])
     let mut items = vec![Item::Gap(14), Item::Title(title(process))];
     items.extend(lines(&say::moment(report, process), 14.0).map(Item::Text));
     items.extend(lines(&say::checks(&process.checks()), 14.0).map(Item::Text));
-    if !trusted(report) {
-        items.extend(lines(&sheet::small_print(&report.verdict), 14.0 * BOLDER).map(Item::Warning));
-    }
+    items.extend(sheet::warning(&report.verdict));
     for missing in &process.breakdown.missing {
         let text = format!("missing: {}", words::name(missing, 300));
         items.extend(lines(&text, 14.0 * BOLDER).map(Item::Warning));
@@ -112,7 +92,7 @@ fn process(report: &BreakdownReport, process: &ProcessMemory, advice: &[Advice])
     items.push(Item::Bars(largest(report, process)));
     items.extend(process.breakdown.glibc.iter().flat_map(chunks));
     items.extend(advise(advice));
-    items.extend(foot(report));
+    items.extend(sheet::foot(report.origin(), []));
     items
 }
 
@@ -249,9 +229,7 @@ fn largest(report: &BreakdownReport, process: &ProcessMemory) -> Bars {
 fn instance(report: &BreakdownReport, instance: &Instance) -> Vec<Item> {
     let mut items = vec![Item::Gap(14), Item::Title(words::name(&say::instance(instance), 66))];
     items.extend(lines(&say::together(instance), 14.0).map(Item::Text));
-    if !trusted(report) {
-        items.extend(lines(&sheet::small_print(&report.verdict), 14.0 * BOLDER).map(Item::Warning));
-    }
+    items.extend(sheet::warning(&report.verdict));
     items.extend([Item::Gap(10), Item::Section("each process: PSS by owner, in a frame of RSS".to_owned())]);
     let mut bars = Vec::new();
     for generation in 0..=instance.generations() {
@@ -276,7 +254,7 @@ fn instance(report: &BreakdownReport, instance: &Instance) -> Vec<Item> {
     ])));
     items.push(Item::Names(names(instance)));
     items.extend(advise(&advice::of_instance(instance)));
-    items.extend(foot(report));
+    items.extend(sheet::foot(report.origin(), []));
     items
 }
 

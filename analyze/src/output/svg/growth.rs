@@ -11,11 +11,10 @@ use super::net::{Bar, Net};
 use super::palette;
 use super::scale::Unit;
 use super::series::{Layer, Series};
-use super::sheet::{self, BOLDER, Item, lines};
+use super::sheet::{self, Item, lines};
 use crate::metrics::growth::{Basis, Change, ClassGrowth, Finding, GrowthReport, VmGrowth};
 use crate::output::growth::words as say;
-use crate::output::words;
-use crate::replay::verdict::Judgement;
+use crate::output::{Output, words};
 
 /// Curves of so many suspects are drawn, of those that grew most.
 const CURVES: usize = 3;
@@ -43,11 +42,7 @@ fn items(report: &GrowthReport, vm: &VmGrowth) -> Vec<Item> {
     for said in say::moments(vm).into_iter().chain([say::whole(vm)]) {
         items.extend(lines(&said, 14.0).map(Item::Text));
     }
-    let verdict = sheet::small_print(&report.verdict);
-    let trusted = matches!(report.verdict.judgement(), Judgement::Verified | Judgement::Consistent);
-    if !trusted {
-        items.extend(lines(&verdict, 14.0 * BOLDER).map(Item::Warning));
-    }
+    items.extend(sheet::warning(&report.verdict));
     items.push(Item::Gap(8));
     items.push(Item::Section("Net growth by size".to_owned()));
     items.extend(lines(&say::suspects(figures), 14.0).map(Item::Text));
@@ -55,16 +50,10 @@ fn items(report: &GrowthReport, vm: &VmGrowth) -> Vec<Item> {
     items.push(Item::Piece(Box::new(Net(say::changed(figures).map(bar).collect()))));
     items.push(Item::Names(names(figures.suspects().count() > 0)));
     items.extend(curves(vm));
-    items.push(Item::Rule);
     let caveat = (figures.suspects().count() > 0).then(|| say::CAVEAT.to_owned());
-    let trace = format!("{}: {}", words::name(&report.source, 80), words::name(&words::recording(&report.header), 200));
     let legend = Some(say::legend(figures)).filter(|legend| !legend.is_empty() && !figures.are_too_few());
-    let print =
-        [caveat, say::unchanged(figures), legend, say::sureness(figures), trusted.then_some(verdict), Some(trace)];
-    for said in print.into_iter().flatten() {
-        items.extend(lines(&said, 12.0).map(Item::SmallPrint));
-    }
-    items.push(Item::Gap(16));
+    let print = [caveat, say::unchanged(figures), legend, say::sureness(figures)];
+    items.extend(sheet::foot(report.origin(), print.into_iter().flatten()));
     items
 }
 

@@ -10,13 +10,12 @@ use super::bars::{Bars, Line};
 use super::curve::Curves;
 use super::heat::Heat;
 use super::palette;
-use super::sheet::{self, BOLDER, Item, lines};
+use super::sheet::{self, Item, lines};
 use crate::metrics::lives::{ClassLives, Figures, LifetimesReport, VmLifetimes};
 use crate::metrics::resizes::Chain;
 use crate::output::lifetimes::words as life_words;
 use crate::output::rates::words as rate_words;
-use crate::output::words;
-use crate::replay::verdict::Judgement;
+use crate::output::{Output, words};
 
 /// Writes the picture, sheets one below the other.
 pub fn write(report: &LifetimesReport, out: &mut dyn Write) -> Result<()> {
@@ -47,15 +46,11 @@ fn items(report: &LifetimesReport, vm: &VmLifetimes) -> Vec<Item> {
     let mut items = vec![Item::Gap(14), Item::Title(title(report, vm))];
     items.extend(lines(&life_words::basis(figures), 14.0).map(Item::Text));
     items.extend(lines(&life_words::turnover(figures), 14.0).map(Item::Text));
-    let verdict = sheet::small_print(&report.verdict);
-    let trusted = matches!(report.verdict.judgement(), Judgement::Verified | Judgement::Consistent);
-    if !trusted {
-        items.extend(lines(&verdict, 14.0 * BOLDER).map(Item::Warning));
-    }
+    items.extend(sheet::warning(&report.verdict));
     items.push(Item::Gap(8));
     if figures.is_still() {
         items.push(Item::Text("no block was born, died or was resized".to_owned()));
-        items.extend(foot(report, &verdict, trusted));
+        items.extend(sheet::foot(report.origin(), []));
         return items;
     }
     items.push(Item::Section("What dies at what age, by size at birth".to_owned()));
@@ -78,16 +73,8 @@ fn items(report: &LifetimesReport, vm: &VmLifetimes) -> Vec<Item> {
     items.push(Item::Section("How blocks grow".to_owned()));
     items.extend(lines(&life_words::resizes(&figures.resizes), 14.0).map(Item::Text));
     items.extend(chains(figures));
-    items.extend(foot(report, &verdict, trusted));
+    items.extend(sheet::foot(report.origin(), []));
     items
-}
-
-/// What stands below: how far it can be trusted, and what it is of.
-fn foot(report: &LifetimesReport, verdict: &str, trusted: bool) -> Vec<Item> {
-    let trace = format!("{}: {}", words::name(&report.source, 80), words::name(&words::recording(&report.header), 200));
-    let verdict = lines(verdict, 12.0).filter(|_| trusted);
-    let print = verdict.chain(lines(&trace, 12.0)).map(Item::SmallPrint);
-    [Item::Rule].into_iter().chain(print).chain([Item::Gap(16)]).collect()
 }
 
 /// Blocks by how often they were resized: their bytes at birth and in the end.

@@ -9,8 +9,7 @@ use super::palette::{PINNED, WHOLLY_FREE};
 use super::sheet::{self, BOLDER, Item, lines};
 use crate::metrics::map::Map;
 use crate::output::map::words as map_words;
-use crate::output::words;
-use crate::replay::verdict::Judgement;
+use crate::output::{Output, words};
 use crate::report::{MapReport, Moment, VmMaps};
 
 /// Writes the picture, sheets one below the other.
@@ -39,11 +38,7 @@ fn items(report: &MapReport, vm: &VmMaps) -> Vec<Item> {
     let mut items = vec![Item::Gap(14), Item::Title(title(report, vm))];
     let state = format!("{}; {}", words::name(&words::build(&vm.vm), 80), map_words::scale(&vm.grid));
     items.extend(lines(&state, 14.0).map(Item::Text));
-    let verdict = sheet::small_print(&report.verdict);
-    let trusted = matches!(report.verdict.judgement(), Judgement::Verified | Judgement::Consistent);
-    if !trusted {
-        items.extend(lines(&verdict, 14.0 * BOLDER).map(Item::Warning));
-    }
+    items.extend(sheet::warning(&report.verdict));
     items.push(Item::Gap(6));
     let marks = [(WHOLLY_FREE, "mark below: segment wholly free"), (PINNED, "mark below: segment pinned by little")];
     items
@@ -56,13 +51,7 @@ fn items(report: &MapReport, vm: &VmMaps) -> Vec<Item> {
     for without in &vm.without {
         items.extend(lines(&words::name(&map_words::without(without), 300), 14.0).map(Item::Text));
     }
-    items.push(Item::Rule);
-    if trusted {
-        items.extend(lines(&verdict, 12.0).map(Item::SmallPrint));
-    }
-    let trace = format!("{}: {}", words::name(&report.source, 80), words::name(&words::recording(&report.header), 200));
-    items.extend(lines(&trace, 12.0).map(Item::SmallPrint));
-    items.push(Item::Gap(16));
+    items.extend(sheet::foot(report.origin(), []));
     items
 }
 

@@ -11,8 +11,7 @@ use super::scale::Unit;
 use super::sheet::{self, BOLDER, Item, lines};
 use crate::metrics::objects::{Kind, ObjectsReport, VmObjects};
 use crate::output::objects::words as say;
-use crate::output::words;
-use crate::replay::verdict::Judgement;
+use crate::output::{Output, words};
 
 /// So many kinds are drawn by size, the largest.
 const BY_SIZE: usize = 4;
@@ -47,12 +46,9 @@ fn items(report: &ObjectsReport, vm: &VmObjects) -> Vec<Item> {
     for text in [state, say::all(objects), say::garbage(objects), say::tables(objects)] {
         items.extend(lines(&text, 14.0).map(Item::Text));
     }
-    let verdict = sheet::small_print(&report.verdict);
-    let trusted = matches!(report.verdict.judgement(), Judgement::Verified | Judgement::Consistent);
     let problem = objects.problem.as_ref().map(|problem| format!("not all could be told apart: {problem}"));
-    for warning in problem.iter().chain((!trusted).then_some(&verdict)) {
-        items.extend(lines(warning, 14.0 * BOLDER).map(Item::Warning));
-    }
+    items.extend(problem.iter().flat_map(|problem| lines(problem, 14.0 * BOLDER)).map(Item::Warning));
+    items.extend(sheet::warning(&report.verdict));
     items.push(Item::Gap(8));
     let (live, garbage) = (palette::of("used"), WHOLLY_FREE);
     items.push(Item::Names(vec![(live, "in use".to_owned()), (garbage, "garbage not yet collected".to_owned())]));
@@ -78,13 +74,7 @@ fn items(report: &ObjectsReport, vm: &VmObjects) -> Vec<Item> {
             named: at + 1 == shown.len(),
         }));
     }
-    items.push(Item::Rule);
-    if trusted {
-        items.extend(lines(&verdict, 12.0).map(Item::SmallPrint));
-    }
-    let trace = format!("{}: {}", words::name(&report.source, 80), words::name(&words::recording(&report.header), 200));
-    items.extend(lines(&trace, 12.0).map(Item::SmallPrint));
-    items.push(Item::Gap(16));
+    items.extend(sheet::foot(report.origin(), []));
     items
 }
 

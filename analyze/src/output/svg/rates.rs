@@ -10,8 +10,7 @@ use super::scale::Unit;
 use super::sheet::{self, BOLDER, Item, lines};
 use crate::metrics::rates::{ClassRates, Rate};
 use crate::output::rates::words as rate_words;
-use crate::output::words;
-use crate::replay::verdict::Judgement;
+use crate::output::{Output, words};
 use crate::report::{RatesReport, Section};
 
 /// Writes the picture, sheets one below the other.
@@ -36,11 +35,7 @@ fn items(report: &RatesReport, section: &Section) -> Vec<Item> {
     let mut items = vec![Item::Gap(14), Item::Title(title(report, section))];
     items.extend(lines(&rate_words::basis(&section.rates), 14.0).map(Item::Text));
     items.extend(lines(&calls(section), 14.0).map(Item::Text));
-    let verdict = sheet::small_print(&report.verdict);
-    let trusted = matches!(report.verdict.judgement(), Judgement::Verified | Judgement::Consistent);
-    if !trusted {
-        items.extend(lines(&verdict, 14.0 * BOLDER).map(Item::Warning));
-    }
+    items.extend(sheet::warning(&report.verdict));
     if let Some(warning) = rate_words::drowned(&section.rates) {
         items.extend(lines(&warning, 14.0 * BOLDER).map(Item::Warning));
     }
@@ -51,13 +46,7 @@ fn items(report: &RatesReport, section: &Section) -> Vec<Item> {
     }
     items.push(Item::Gap(8));
     items.extend(lines(&rate_words::lifetimes(section), 14.0).map(Item::Text));
-    items.push(Item::Rule);
-    if trusted {
-        items.extend(lines(&verdict, 12.0).map(Item::SmallPrint));
-    }
-    let trace = format!("{}: {}", words::name(&report.source, 80), words::name(&words::recording(&report.header), 200));
-    items.extend(lines(&trace, 12.0).map(Item::SmallPrint));
-    items.push(Item::Gap(16));
+    items.extend(sheet::foot(report.origin(), []));
     items
 }
 

@@ -16,9 +16,9 @@ use super::scale::Unit;
 use super::series::Series;
 use super::{Area, MARGIN, WIDTH};
 use crate::metrics::population::{Population, Populations};
-use crate::output::words;
+use crate::output::{Output, words};
 use crate::replay::verdict::{Judgement, Verdict};
-use crate::report::{Report, VmReport};
+use crate::report::{Origin, Report, VmReport};
 
 /// How much wider bold letters are.
 pub(super) const BOLDER: f64 = 1.12;
@@ -159,11 +159,7 @@ pub(super) fn items(report: &Report, vm: &VmReport) -> Vec<Item> {
     }
     items.extend(lines(&state, 14.0).map(Item::Text));
     items.extend(lines(&totals(vm), 14.0).map(Item::Text));
-    let verdict = small_print(&report.verdict);
-    let trusted = matches!(report.verdict.judgement(), Judgement::Verified | Judgement::Consistent);
-    if !trusted {
-        items.extend(lines(&verdict, 14.0 * BOLDER).map(Item::Warning));
-    }
+    items.extend(warning(&report.verdict));
     items.push(Item::Gap(8));
     let classes = Classes::of(&vm.populations);
     for (name, population) in vm.populations.named() {
@@ -176,13 +172,7 @@ pub(super) fn items(report: &Report, vm: &VmReport) -> Vec<Item> {
         }
         items.push(Item::Gap(8));
     }
-    items.push(Item::Rule);
-    if trusted {
-        items.extend(lines(&verdict, 12.0).map(Item::SmallPrint));
-    }
-    let trace = format!("{}: {}", words::name(&report.source, 80), words::name(&words::recording(&report.header), 200));
-    items.extend(lines(&trace, 12.0).map(Item::SmallPrint));
-    items.push(Item::Gap(16));
+    items.extend(foot(report.origin(), []));
     items
 }
 
@@ -281,8 +271,28 @@ pub(super) fn small_print(verdict: &Verdict) -> String {
     print
 }
 
+fn is_trusted(verdict: &Verdict) -> bool {
+    matches!(verdict.judgement(), Judgement::Verified | Judgement::Consistent)
+}
+
+/// What stands above the figures of a trace that is not to be trusted: why.
+pub(super) fn warning(verdict: &Verdict) -> impl Iterator<Item = Item> + use<> {
+    let warning = (!is_trusted(verdict)).then(|| small_print(verdict));
+    warning.into_iter().flat_map(|print| lines(&print, 14.0 * BOLDER)).map(Item::Warning)
+}
+
+/// What a sheet ends with, in small print: what there is to be said of its figures, the verdict if it is no warning, and
+/// the trace.
+pub(super) fn foot(of: Origin<'_>, said: impl IntoIterator<Item = String>) -> Vec<Item> {
+    let verdict = is_trusted(of.verdict).then(|| small_print(of.verdict));
+    let trace = format!("{}: {}", words::name(of.source, 80), words::name(&words::recording(of.header), 200));
+    let print = said.into_iter().chain(verdict).chain([trace]);
+    let print = print.flat_map(|said| lines(&said, 12.0)).map(Item::SmallPrint);
+    [Item::Rule].into_iter().chain(print).chain([Item::Gap(16)]).collect()
+}
+
 /// Text broken to the sheet's width.
-pub(super) fn lines(text: &str, pixels: f64) -> impl Iterator<Item = String> {
+pub(super) fn lines(text: &str, pixels: f64) -> impl Iterator<Item = String> + use<> {
     let letters = f64::from(WIDTH - 2 * MARGIN) / (pixels * 0.54);
     words::wrap(text, letters as usize).into_iter()
 }

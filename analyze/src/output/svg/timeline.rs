@@ -12,8 +12,7 @@ use super::series::{Layer, Series, Shade};
 use super::sheet::{self, BOLDER, Item, lines};
 use crate::metrics::timeline::{Flow, Lane, Levels, Point};
 use crate::output::timeline::words as say;
-use crate::output::words;
-use crate::replay::verdict::Judgement;
+use crate::output::{Output, words};
 use crate::report::TimelineReport;
 
 /// Where the process is more than so many times as large as the heap, it has a plot of its own: the heap would be flat.
@@ -48,20 +47,11 @@ fn items(report: &TimelineReport, lane: &Lane) -> Vec<Item> {
     let mut items = vec![Item::Gap(14), Item::Title(title(report, lane))];
     items.extend(lines(&say::basis(lane, &report.scale), 14.0).map(Item::Text));
     items.extend(say::cycles(lane).iter().flat_map(|said| lines(said, 14.0)).map(Item::Text));
-    let verdict = sheet::small_print(&report.verdict);
-    let trusted = matches!(report.verdict.judgement(), Judgement::Verified | Judgement::Consistent);
-    let warnings = say::gaps(lane).into_iter().chain((!trusted).then(|| verdict.clone()));
-    items.extend(warnings.flat_map(|text| lines(&text, 14.0 * BOLDER).collect::<Vec<_>>()).map(Item::Warning));
+    items.extend(say::gaps(lane).iter().flat_map(|gaps| lines(gaps, 14.0 * BOLDER)).map(Item::Warning));
+    items.extend(sheet::warning(&report.verdict));
     items.push(Item::Gap(8));
     items.extend(plots(report, lane));
-    items.push(Item::Rule);
-    items.extend(lines(say::RATES, 12.0).map(Item::SmallPrint));
-    if trusted {
-        items.extend(lines(&verdict, 12.0).map(Item::SmallPrint));
-    }
-    let trace = format!("{}: {}", words::name(&report.source, 80), words::name(&words::recording(&report.header), 200));
-    items.extend(lines(&trace, 12.0).map(Item::SmallPrint));
-    items.push(Item::Gap(16));
+    items.extend(sheet::foot(report.origin(), [say::RATES.to_owned()]));
     items
 }
 
