@@ -7,23 +7,9 @@ use serde_json::Value;
 use crate::json::{all, bytes, real, size_to, text as name_of, thousands, whole};
 use crate::shown::{Said, said};
 use crate::table::{Row, Table, row};
-use crate::{Drawn, Subject};
+use crate::{Drawn, OF_A_PERIOD, Subject};
 
-pub(crate) const SUBJECT: Subject = Subject {
-    command: "growth",
-    lines: &[
-        "gc64.ljt",
-        "nginx.ljt",
-        "nginx.ljt --from 100ms --to 400ms",
-        "nogc64.ljt",
-        "sampled.ljt",
-        "threads.ljt",
-        "threads.ljt --vm 2",
-    ],
-    rows,
-    text,
-    drawn,
-};
+pub(crate) const SUBJECT: Subject = Subject { command: "growth", lines: OF_A_PERIOD, rows, text, drawn };
 
 fn rows(found: &Table, json: &Value) {
     let mut rows: Vec<Row> = Vec::new();

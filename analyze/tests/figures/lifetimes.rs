@@ -8,23 +8,9 @@ use crate::json::{all, byte_rate, bytes, number, percent, real, short_bytes, siz
 use crate::rates::died;
 use crate::shown::{Said, said};
 use crate::table::{Row, Table, row};
-use crate::{Drawn, Subject};
+use crate::{Drawn, OF_A_PERIOD, Subject};
 
-pub(crate) const SUBJECT: Subject = Subject {
-    command: "lifetimes",
-    lines: &[
-        "gc64.ljt",
-        "nginx.ljt",
-        "nginx.ljt --from 100ms --to 400ms",
-        "nogc64.ljt",
-        "sampled.ljt",
-        "threads.ljt",
-        "threads.ljt --vm 2",
-    ],
-    rows,
-    text,
-    drawn,
-};
+pub(crate) const SUBJECT: Subject = Subject { command: "lifetimes", lines: OF_A_PERIOD, rows, text, drawn };
 
 fn rows(found: &Table, json: &Value) {
     let mut rows: Vec<Row> = Vec::new();

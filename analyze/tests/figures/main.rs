@@ -34,6 +34,17 @@ use picture::{Curve, Panel, Picture};
 use shown::{Said, Shown};
 use table::Table;
 
+/// What commands are asked that take a period of traces with calls.
+pub(crate) const OF_A_PERIOD: &[&str] = &[
+    "gc64.ljt",
+    "nginx.ljt",
+    "nginx.ljt --from 100ms --to 400ms",
+    "nogc64.ljt",
+    "sampled.ljt",
+    "threads.ljt",
+    "threads.ljt --vm 2",
+];
+
 /// A command that writes rows and pictures.
 struct Subject {
     command: &'static str,
