@@ -48,7 +48,13 @@ pub(crate) fn trace(path: &Path) -> Result<Vec<u8>, Box<dyn Error>> {
                     }
                 }
             }
-            Kind::Header | Kind::Trailer | Kind::Missed | Kind::Breakdown | Kind::Census | Kind::Unknown(_) => {}
+            Kind::Header
+            | Kind::Trailer
+            | Kind::Missed
+            | Kind::Breakdown
+            | Kind::Census
+            | Kind::Stacks
+            | Kind::Unknown(_) => {}
         }
         if left == 0 {
             break;
