@@ -1,0 +1,149 @@
+//! From registers and a piece of stack to places in code. What the piece holds is looked at here, once, and nowhere else.
+
+use framehop::x86_64::{CacheX86_64, Reg, UnwindRegsX86_64};
+use framehop::{Error, FrameAddress, Unwinder as _};
+use shared::Addr;
+
+use super::modules::{Modules, Place};
+use super::record::{Registers, Sampled};
+use crate::target::Target;
+
+/// Deeper stacks are cut.
+const MOST: usize = 256;
+/// `CFRAME_SIZE` of `lj_frame.h` on x64 but for Windows: what the interpreter's frame takes, its return address included.
+const INTERPRETER_FRAME: u64 = 80;
+/// `CFRAME_SIZE_JIT` there: compiled code runs on the interpreter's frame and this much more.
+const COMPILED_EXTRA: u64 = 16;
+/// `CFRAME_OFS_PC` there: where the interpreter keeps the address of the instruction behind the one it runs.
+const SAVED_PC: u64 = 24;
+/// The same without GC64, where addresses have 32 bits.
+const SAVED_PC_32: u64 = 28;
+/// Bytes of an instruction of Lua's bytecode.
+const BYTECODE: u64 = 4;
+
+/// A place on a stack, as long as not all that is needed to tell it is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Raw {
+    /// Neither in a file nor made by LuaJIT.
+    Unknown,
+    /// Code made at run time, and the address in it.
+    Made(Addr),
+    /// The rest is not in the piece of stack.
+    Cut,
+    /// The instruction of Lua's bytecode that the frame before it runs.
+    Bytecode(Addr),
+    /// Code of a file: its number, and the address in it.
+    File(usize, u64),
+}
+
+/// What must be known of LuaJIT to follow a stack through it.
+#[derive(Clone, Copy)]
+pub(super) struct Interpreter<'a> {
+    /// An address in the module that it is in.
+    pub(super) allocf: Addr,
+    /// Whether references have 64 bits.
+    pub(super) gc64: bool,
+    /// How much of the stack compiled code takes for itself, in bytes, if it is known at this address.
+    pub(super) spill: &'a dyn Fn(Addr) -> Option<u64>,
+}
+
+/// Follows stacks of one process.
+pub(super) struct Unwinder {
+    /// Its code.
+    pub(super) modules: Modules,
+    cache: CacheX86_64,
+}
+
+impl Unwinder {
+    /// For any process, but only for one.
+    pub(super) fn new() -> Unwinder {
+        Unwinder { modules: Modules::new(), cache: CacheX86_64::new() }
+    }
+
+    /// The places from the innermost on.
+    pub(super) fn unwind(&mut self, target: &Target, interpreter: Interpreter<'_>, sampled: &Sampled<'_>) -> Vec<Raw> {
+        let Sampled { registers, stack, .. } = *sampled;
+        let sp = registers.sp;
+        let mut read = |addr: Addr| {
+            let at = usize::try_from(addr.wrapping_sub(sp)).map_err(drop)?;
+            stack.get(at..).and_then(|rest| rest.first_chunk()).map(|word| u64::from_ne_bytes(*word)).ok_or(())
+        };
+        let is_luajit = |modules: &mut Modules, file| matches!(modules.place(target, interpreter.allocf), Place::File(own, _) if own == file);
+        let end = sp.saturating_add(stack.len() as u64);
+        let mut frames = Vec::new();
+        let mut regs = start(registers);
+        let mut address = FrameAddress::from_instruction_pointer(registers.ip);
+        while frames.len() < MOST {
+            let (lookup, sp) = (address.address_for_lookup(), regs.sp());
+            let place = self.modules.place(target, lookup);
+            let next = match place {
+                Place::File(file, addr) => {
+                    frames.push(Raw::File(file, addr));
+                    self.modules.unwinder.unwind_frame(address, &mut regs, &mut self.cache, &mut read)
+                }
+                Place::Made => {
+                    frames.push(Raw::Made(lookup));
+                    let Some(spill) = (interpreter.spill)(lookup) else { return frames };
+                    leave_compiled(&mut regs, sp + spill + COMPILED_EXTRA + INTERPRETER_FRAME, &mut read)
+                }
+                Place::Nowhere => {
+                    frames.push(Raw::Unknown);
+                    return frames;
+                }
+            };
+            if let (Ok(Some(_)), Place::File(file, addr), true) = (next, place, address.is_return_address())
+                && regs.sp().wrapping_sub(sp) == INTERPRETER_FRAME
+                && is_luajit(&mut self.modules, file)
+                // A C function has been called: the frame does not say from where.
+                && !self.modules.known(file).calls_register(addr + 1)
+            {
+                let saved = if interpreter.gc64 {
+                    read(sp + SAVED_PC)
+                } else {
+                    read(sp + SAVED_PC_32).map(|word| word & 0xffff_ffff)
+                };
+                frames.extend(saved.map(|pc| Raw::Bytecode(pc.wrapping_sub(BYTECODE))));
+            }
+            match next {
+                Ok(Some(return_address)) => match FrameAddress::from_return_address(return_address) {
+                    Some(next) => address = next,
+                    None => return frames,
+                },
+                Ok(None) => return frames,
+                Err(Error::CouldNotReadStack(addr)) if addr.saturating_add(8) > end && addr >= sp => break,
+                Err(_) => {
+                    frames.push(Raw::Unknown);
+                    return frames;
+                }
+            }
+        }
+        frames.push(Raw::Cut);
+        frames
+    }
+}
+
+fn start(registers: Registers) -> UnwindRegsX86_64 {
+    let mut regs = UnwindRegsX86_64::new(registers.ip, registers.sp, registers.bp);
+    let [r12, r13, r14, r15] = registers.kept;
+    let others = [(Reg::RBX, registers.bx), (Reg::R12, r12), (Reg::R13, r13), (Reg::R14, r14), (Reg::R15, r15)];
+    others.into_iter().for_each(|(register, value)| regs.set(register, value));
+    regs
+}
+
+/// From compiled code to whoever called the interpreter, whose frame it runs on and ends at `end`: what the interpreter
+/// keeps for its caller stands there, below the return address.
+fn leave_compiled(
+    regs: &mut UnwindRegsX86_64,
+    end: Addr,
+    read: &mut impl FnMut(Addr) -> Result<u64, ()>,
+) -> Result<Option<u64>, Error> {
+    let mut word = |below: u64| read(end - below).map_err(|()| Error::CouldNotReadStack(end - below));
+    let return_address = word(8)?;
+    for (register, below) in [(Reg::RBP, 16), (Reg::RBX, 24), (Reg::R15, 32), (Reg::R14, 40)] {
+        let value = word(below)?;
+        regs.set(register, value);
+    }
+    regs.set_sp(end);
+    regs.set_ip(return_address);
+    Ok(Some(return_address))
+}
