@@ -7,6 +7,7 @@
 
 mod blocks;
 mod buffers;
+mod code;
 mod layout;
 mod objects;
 mod strings;
@@ -22,7 +23,10 @@ use shared::trace::census::{Census, Findings, Label, ObjectKind};
 use crate::locate::global::Global;
 use crate::target::Memory;
 use blocks::Blocks;
+use code::Collector;
 use layout::{Head, Layout};
+
+pub use code::{Code, Place, TEXT, TraceCode};
 
 /// So much of each direct block's mapping an [`Image`] has: where an object starts there, its header is in it.
 pub const DIRECT_HEAD: usize = 256;
@@ -39,21 +43,33 @@ pub trait Image {
     fn bytes(&self, addr: Addr, len: usize) -> Option<&[u8]>;
 }
 
-/// The census of a VM's heap, as it was in the stop. `later` is the target that runs again, from which the fill of large
-/// tables is read: exact but for what has changed since. Nothing, and that soon, once it is to `stop`.
+/// A VM's census, and its code if that was asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// What its blocks are.
+    pub census: Census,
+    /// Empty where its objects are laid out in no known way.
+    pub code: Option<Code>,
+}
+
+/// The census of a VM's heap, as it was in the stop, with its code if that is wanted. `later` is the target that runs again,
+/// from which the fill of large tables is read: exact but for what has changed since. Nothing, and that soon, once it is to
+/// `stop`.
 pub fn take(
     global: &Global,
     heap: &Heap,
     image: &impl Image,
     later: Option<&impl Memory>,
+    with_code: bool,
     stop: &AtomicBool,
-) -> Option<Census> {
+) -> Option<Taken> {
     let layout = if global.gc64 { &layout::GC64 } else { &layout::NO_GC64 };
     let mut findings = Findings::default();
     let Some(blocks) = Blocks::of(heap, image) else {
         findings.problem = Some("the heap was not copied as a whole".into());
         let blocks = heap.chunks.iter().filter(|chunk| chunk.used).count() + heap.direct.len();
-        return Some(Census { findings, labels: vec![Label::default(); blocks], ..Census::default() });
+        let census = Census { findings, labels: vec![Label::default(); blocks], ..Census::default() };
+        return Some(Taken { census, code: with_code.then(Code::default) });
     };
     let mut walk = Walk {
         stop,
@@ -67,7 +83,7 @@ pub fn take(
         string: layout.strings[0],
     };
     findings.problem = walk.all(&mut findings).err();
-    walk.finish(findings)
+    walk.finish(findings, with_code.then(Collector::default))
 }
 
 struct Walk<'a, L> {
@@ -171,8 +187,8 @@ impl<L: Memory> Walk<'_, L> {
         }
     }
 
-    /// The labels, and the numbers of objects in their order.
-    fn finish(self, findings: Findings) -> Option<Census> {
+    /// The labels, and the numbers of objects in their order; the code, if it is collected.
+    fn finish(self, findings: Findings, mut code: Option<Collector>) -> Option<Taken> {
         let mut census = Census { findings, ..Census::default() };
         for block in self.blocks.in_order() {
             if self.is_stopped() {
@@ -187,6 +203,9 @@ impl<L: Memory> Walk<'_, L> {
             };
             let (label, head) = (self.blocks.label(&block), Head(block.bytes));
             census.labels.push(label);
+            if let Some(code) = &mut code {
+                code.take(&self, &block);
+            }
             match label.kind {
                 ObjectKind::String => census.strings.push(head.int(self.string[0])),
                 ObjectKind::Table => census.tables.push(self.fill(&block)),
@@ -194,7 +213,7 @@ impl<L: Memory> Walk<'_, L> {
                 _ => {}
             }
         }
-        Some(census)
+        Some(Taken { census, code: code.map(Collector::finish) })
     }
 }
 

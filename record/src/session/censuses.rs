@@ -1,5 +1,6 @@
 //! Censuses: what the blocks of a keyframe are, found out beside the recording once the keyframe is written.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -7,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use shared::Nanos;
-use shared::trace::census::Census;
 
 use super::Session;
 use super::keyframes::Heaps;
+use crate::census::{Code, Taken};
 use crate::priority;
 use crate::snapshot::Snapshot;
 use crate::target::Target;
@@ -26,10 +27,14 @@ pub(super) struct Censuses {
     under_way: Option<UnderWay>,
     /// The next keyframe gets one in any case.
     pub(super) wanted: bool,
+    /// Whether they also collect what the VMs have of code.
+    pub(super) with_code: bool,
+    /// What the last ones found of it, by the VMs' numbers.
+    pub(super) code: BTreeMap<u32, Arc<Code>>,
 }
 
 /// Each VM's, by its number.
-type ByVm = Vec<(u32, Census)>;
+type ByVm = Vec<(u32, Taken)>;
 
 #[derive(Debug)]
 struct UnderWay {
@@ -56,11 +61,11 @@ impl Session {
         }
         (self.censuses.last, self.censuses.wanted) = (Some(Instant::now()), false);
         let (heaps, pid, stop) = (Arc::clone(heaps), self.target.pid, Arc::new(AtomicBool::new(false)));
-        let stopped = Arc::clone(&stop);
+        let (stopped, with_code) = (Arc::clone(&stop), self.censuses.with_code);
         let thread = std::thread::spawn(move || {
             priority::lower();
             let target = Target::open(pid).ok();
-            (snapshot.censuses(&heaps, target.as_ref(), &stopped), snapshot.into_arena())
+            (snapshot.censuses(&heaps, target.as_ref(), with_code, &stopped), snapshot.into_arena())
         });
         self.censuses.under_way = Some(UnderWay { thread, stop, time });
     }
@@ -90,7 +95,8 @@ impl Session {
         };
         self.arena = arena;
         for (number, found) in censuses {
-            self.streams.census(number, census.time, &found)?;
+            self.streams.census(number, census.time, &found.census)?;
+            self.censuses.code.extend(found.code.map(|code| (number, Arc::new(code))));
         }
         Ok(())
     }
