@@ -48,6 +48,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         limits: arguments.limits(),
         hit_ns,
         breakdown_every: arguments.breakdown_every,
+        names: arguments.names,
     };
     let shared = Arc::new(Shared::new(settings, Arc::clone(&control), arguments.clone(), recording));
     let mut run = Run { shared, control, status: Status::new(arguments), began: 0, trouble: Vec::new() };

@@ -289,17 +289,17 @@ impl Snapshot {
         heaps
     }
 
-    /// What the blocks of the VMs' heaps are, and their code if that is wanted. The process need not stand still any more:
+    /// What the blocks of the VMs' heaps are, with what is wanted beside. The process need not stand still any more:
     /// `target` tells how far the large tables are filled by now. None of those that are not done once they are to `stop`.
     pub fn censuses(
         &self,
         heaps: &[(u32, Result<Heap, WalkError>)],
         target: Option<&Target>,
-        with_code: bool,
+        wanted: census::Wanted,
         stop: &AtomicBool,
     ) -> Vec<(u32, census::Taken)> {
         let walked = self.vms.iter().zip(heaps).filter_map(|((vm, _), (_, heap))| Some((vm, heap.as_ref().ok()?)));
-        let census = |vm: &VmPlace, heap| census::take(&vm.global, heap, &self.memory, target, with_code, stop);
+        let census = |vm: &VmPlace, heap| census::take(&vm.global, heap, &self.memory, target, wanted, stop);
         walked.filter_map(|(vm, heap)| Some((vm.number, census(vm, heap)?))).collect()
     }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use nix::unistd::Pid;
-use record::census::Code;
+use record::census::{Code, Wanted};
 use record::locate;
 use record::snapshot::{self, VmPlace};
 use record::target::{Memory, Target};
@@ -22,7 +22,8 @@ fn code(target: &Target) -> Result<(Code, bool)> {
     let pages = snapshot::maybe_direct(target, &snapshot::data_pages(&target.mappings()?));
     let deadline = Instant::now() + Duration::from_secs(10);
     let snapshot = snapshot::take(target, &[place], &pages, Vec::new(), deadline).map_err(|_| "it takes too long")?;
-    let censuses = snapshot.censuses(&snapshot.heaps(), Some(target), true, &AtomicBool::new(false));
+    let censuses =
+        snapshot.censuses(&snapshot.heaps(), Some(target), Wanted { code: true, names: true }, &AtomicBool::new(false));
     let [(1, taken)] = &censuses[..] else { return Err("no census".into()) };
     assert_eq!(taken.census.findings.problem, None);
     Ok((taken.code.clone().ok_or("it was asked for")?, vm.global.gc64))

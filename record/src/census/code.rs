@@ -18,6 +18,8 @@ pub const TEXT: &str = "(text)";
 const INSTRUCTION: u64 = 4;
 /// A name that is longer is none: as long as a path may be, and the letter before it.
 const LONGEST_NAME: usize = 4096;
+/// The first line, of all functions' that the VM's libraries have in bytecode: their chunk's name is the function's.
+const BUILTIN: u64 = 0xffff_ffff;
 /// No trace's machine code is as large: jumps in it reach 2 GiB, and its area has 2 MiB unless it is told otherwise.
 const LARGEST_TRACE: u64 = 64 << 20;
 
@@ -37,7 +39,8 @@ pub struct Code {
 /// Where a function was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place<'a> {
-    /// The chunk's name as Lua has it: `@` and a file's name, or `=` and another; [`TEXT`] if it has none.
+    /// The chunk's name as Lua has it: `@` and a file's name, or `=` and another; [`TEXT`] if it has none. `=[builtin:next]`
+    /// of a function of the VM's own libraries.
     pub chunk: &'a str,
     /// The line the function starts at; 0 for a chunk as a whole.
     pub first_line: u32,
@@ -95,6 +98,17 @@ impl Code {
         Some(Place { chunk: &self.chunks[proto.chunk as usize], first_line: proto.first_line, line })
     }
 
+    /// The names of chunks, each once.
+    pub(super) fn chunks(&self) -> &[String] {
+        &self.chunks
+    }
+
+    /// The number of the chunk, and the first line, of the function whose bytecode starts at an address.
+    pub(super) fn starts_at(&self, bytecode: Addr) -> Option<(u32, u32)> {
+        let at = self.protos.binary_search_by_key(&bytecode, |proto| proto.bytecode).ok()?;
+        Some((self.protos[at].chunk, self.protos[at].first_line))
+    }
+
     /// The trace whose machine code an address is in.
     pub fn trace(&self, addr: Addr) -> Option<&TraceCode> {
         let at = self.traces.partition_point(|trace| trace.start <= addr).checked_sub(1)?;
@@ -116,8 +130,10 @@ impl Code {
 #[derive(Debug, Default)]
 pub(super) struct Collector {
     code: Code,
-    /// Numbers of the names by their strings.
-    names: HashMap<Addr, u32>,
+    /// Numbers of the names by their strings, and by whether that is a function's of the VM's own.
+    names: HashMap<(Addr, bool), u32>,
+    /// The number of [`TEXT`].
+    text: Option<u32>,
 }
 
 impl Collector {
@@ -154,7 +170,8 @@ impl Collector {
         let (instructions, line_count) = (head.int(size_bc), head.int(walk.layout.proto[1]));
         let (bytecode, lines) = (block.start + size as u64, head.reference(walk.layout, line_info));
         let bytecode_end = size as u64 + instructions * INSTRUCTION;
-        let first_line = i32::try_from(head.int(first_line)).ok()? as u32;
+        let is_builtin = head.int(first_line) == BUILTIN;
+        let first_line = if is_builtin { 0 } else { i32::try_from(head.int(first_line)).ok()? as u32 };
         let mut proto = Proto {
             bytecode,
             instructions,
@@ -178,25 +195,35 @@ impl Collector {
                 self.code.lines.extend_from_slice(bytes);
             }
         }
-        proto.chunk = self.name(walk, head.reference(walk.layout, chunk))?;
+        proto.chunk = self.name(walk, head.reference(walk.layout, chunk), is_builtin)?;
         self.code.protos.push(proto);
         Some(())
     }
 
     /// The number of a chunk's name, which is a string.
-    fn name<L: Memory>(&mut self, walk: &Walk<'_, L>, string: Addr) -> Option<u32> {
-        if let Some(number) = self.names.get(&string) {
+    fn name<L: Memory>(&mut self, walk: &Walk<'_, L>, string: Addr, is_builtin: bool) -> Option<u32> {
+        if let Some(number) = self.names.get(&(string, is_builtin)) {
             return Some(*number);
         }
         let block = walk.blocks.find(string).filter(|block| walk.blocks.label(block).kind == ObjectKind::String)?;
         let [len, size] = walk.string;
         let name = Head(block.bytes).int(len).checked_add(size as u64);
         let name = name.and_then(|end| block.bytes.get(size..usize::try_from(end).ok()?)).unwrap_or_default();
-        let name = if is_name(name) { String::from_utf8_lossy(name).into_owned() } else { TEXT.to_owned() };
-        let number = self.code.chunks.len() as u32;
-        self.code.chunks.push(name);
-        self.names.insert(string, number);
+        let number = if is_builtin && is_word(name) {
+            self.add_name(format!("=[builtin:{}]", String::from_utf8_lossy(name)))
+        } else if is_name(name) {
+            self.add_name(String::from_utf8_lossy(name).into_owned())
+        } else {
+            let text = self.text.unwrap_or_else(|| self.add_name(TEXT.to_owned()));
+            *self.text.insert(text)
+        };
+        self.names.insert((string, is_builtin), number);
         Some(number)
+    }
+
+    fn add_name(&mut self, name: String) -> u32 {
+        self.code.chunks.push(name);
+        self.code.chunks.len() as u32 - 1
     }
 }
 
@@ -204,6 +231,11 @@ impl Collector {
 fn is_name(name: &[u8]) -> bool {
     let named = matches!(name.first(), Some(b'@' | b'='));
     named && name.len() <= LONGEST_NAME && !name.iter().any(u8::is_ascii_control)
+}
+
+/// Whether it may be what a function of a library is called.
+fn is_word(name: &[u8]) -> bool {
+    (1..64).contains(&name.len()) && name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
 }
 
 fn trace<L: Memory>(walk: &Walk<'_, L>, block: &Block<'_>) -> Option<TraceCode> {

@@ -46,6 +46,8 @@ pub(super) struct Layout {
     pub(super) table: [usize; 5],
     /// `GCfunc`: what comes before the upvalues of a Lua function, and of one in C.
     pub(super) function: [u64; 2],
+    /// `GCfunc`: `pc`.
+    pub(super) function_pc: usize,
     /// `GCproto`: `sizept`, `numline`.
     pub(super) proto: [usize; 2],
     /// `GCproto`: `sizebc`, `chunkname`, `firstline`, `lineinfo`, and its size, behind which the bytecode follows.
@@ -71,6 +73,7 @@ pub(super) static GC64: Layout = Layout {
     reference: 8,
     table: [16, 40, 48, 52, 64],
     function: [40, 48],
+    function_pc: 32,
     proto: [56, 76],
     proto_code: [12, 64, 72, 80, 104],
     upvalue: 48,
@@ -87,6 +90,7 @@ pub(super) static NO_GC64: Layout = Layout {
     reference: 4,
     table: [8, 20, 24, 28, 32],
     function: [20, 32],
+    function_pc: 16,
     proto: [32, 48],
     proto_code: [8, 40, 44, 52, 64],
     upvalue: 24,

@@ -11,7 +11,8 @@ use shared::Nanos;
 
 use super::Session;
 use super::keyframes::Heaps;
-use crate::census::{Code, Taken};
+use crate::anonymize;
+use crate::census::{Code, Taken, Wanted};
 use crate::priority;
 use crate::snapshot::Snapshot;
 use crate::target::Target;
@@ -27,8 +28,8 @@ pub(super) struct Censuses {
     under_way: Option<UnderWay>,
     /// The next keyframe gets one in any case.
     pub(super) wanted: bool,
-    /// Whether they also collect what the VMs have of code.
-    pub(super) with_code: bool,
+    /// What they also collect.
+    also: Wanted,
     /// What the last ones found of it, by the VMs' numbers.
     pub(super) code: BTreeMap<u32, Arc<Code>>,
 }
@@ -45,6 +46,11 @@ struct UnderWay {
 }
 
 impl Censuses {
+    /// None yet; each is to collect this, too.
+    pub(super) fn with(also: Wanted) -> Censuses {
+        Censuses { also, ..Censuses::default() }
+    }
+
     /// Whether a keyframe taken now gets one.
     fn is_due(&self) -> bool {
         self.wanted || self.last.is_none_or(|last| last.elapsed() >= EVERY)
@@ -61,11 +67,11 @@ impl Session {
         }
         (self.censuses.last, self.censuses.wanted) = (Some(Instant::now()), false);
         let (heaps, pid, stop) = (Arc::clone(heaps), self.target.pid, Arc::new(AtomicBool::new(false)));
-        let (stopped, with_code) = (Arc::clone(&stop), self.censuses.with_code);
+        let (stopped, also) = (Arc::clone(&stop), self.censuses.also);
         let thread = std::thread::spawn(move || {
             priority::lower();
             let target = Target::open(pid).ok();
-            (snapshot.censuses(&heaps, target.as_ref(), with_code, &stopped), snapshot.into_arena())
+            (snapshot.censuses(&heaps, target.as_ref(), also, &stopped), snapshot.into_arena())
         });
         self.censuses.under_way = Some(UnderWay { thread, stop, time });
     }
@@ -95,7 +101,9 @@ impl Session {
         };
         self.arena = arena;
         for (number, found) in censuses {
-            self.streams.census(number, census.time, &found.census)?;
+            let anonymized = self.streams.pen.recording().anonymized();
+            let names = found.names.map(|names| if anonymized { anonymize::names(names) } else { names });
+            self.streams.census(number, census.time, &found.census, names.as_ref())?;
             self.censuses.code.extend(found.code.map(|code| (number, Arc::new(code))));
         }
         Ok(())

@@ -21,6 +21,7 @@ use shared::Nanos;
 use shared::trace::keyframe::Pause;
 use shared::trace::meta::{Cost, Missed, Probe, Process};
 
+use crate::census::Wanted;
 use crate::clock::{cpu_ns, monotonic_ns};
 use crate::control::Stopped;
 use crate::door::Door;
@@ -62,6 +63,8 @@ pub struct Settings {
     pub hit_ns: (u64, u64),
     /// The time between two looks at where its memory goes.
     pub breakdown_every: Duration,
+    /// Whether the trace gets the names of functions' places.
+    pub names: bool,
 }
 
 /// A thread's number, about when its ring was emptied, and what was in it.
@@ -134,7 +137,7 @@ impl Session {
             streams: Streams::new(pen, pid),
             governor: Governor::new(limits, settings.hit_ns.0, now, now ^ u64::from(pid) << 32),
             breakdowns: Breakdowns::new(settings.breakdown_every),
-            censuses: Censuses::default(),
+            censuses: Censuses::with(Wanted { names: settings.names, code: false }),
             about: Process { cpu_start_ns: cpu, ..about },
             target,
             door,

@@ -11,6 +11,7 @@ use shared::trace::calls::Encoder;
 use shared::trace::census::Census;
 use shared::trace::keyframe::Keyframe;
 use shared::trace::meta::{Gap, Vm, Window};
+use shared::trace::names::Names;
 use shared::{Addr, Nanos};
 
 use crate::hits::Hit;
@@ -344,14 +345,24 @@ impl Streams {
         Ok(())
     }
 
-    /// Writes what the blocks of a VM's keyframe are. Where the trace has no room for that, it is left out.
-    pub fn census(&mut self, number: u32, time: (Nanos, Nanos), census: &Census) -> Result<(), TraceError> {
+    /// Writes what the blocks of a VM's keyframe are, and where its functions were written. Where the trace has no room for
+    /// that, it is left out.
+    pub fn census(
+        &mut self,
+        number: u32,
+        time: (Nanos, Nanos),
+        census: &Census,
+        names: Option<&Names>,
+    ) -> Result<(), TraceError> {
         let known = self.vms.iter().any(|vm| vm.number == number);
         // Labels are small, and so are numbers: it is far shorter when written.
         if !known || !self.pen.has_room(census.labels.len() as u64) {
             return Ok(());
         }
-        self.pen.write(false, |writer| writer.census(number, time, census))
+        self.pen.write(false, |writer| {
+            writer.census(number, time, census)?;
+            names.map_or(Ok(()), |names| writer.names(number, time, names))
+        })
     }
 
     /// Whether the trace has room for one more keyframe of each VM, as large as the last ones and half as much again.
