@@ -54,6 +54,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         hit_ns: (hit_ns.0 + stacks.map_or(0, |stacks| stacks.adds_ns()), hit_ns.1),
         breakdown_every: arguments.breakdown_every,
         stacks,
+        names: arguments.names,
     };
     let shared = Arc::new(Shared::new(settings, Arc::clone(&control), arguments.clone(), recording));
     let mut run = Run { shared, control, status: Status::new(arguments), began: 0, trouble: Vec::new() };

@@ -186,9 +186,11 @@ pub fn stack_price() -> Result<StackPrice> {
     let alone = bench.helper.rounds(calls, || empty(&mut ring))?[0];
     let bytes = (u64::from(calls) / STACK_EVERY) as usize * SAMPLE_BYTES;
     let never = StackProbe::open(&bench.spec, pid, u64::from(u32::MAX), true, SAMPLE_BYTES)?;
+    never.start()?;
     let beside = bench.helper.rounds(calls, || empty(&mut ring))?[0];
     drop(never);
     let mut often = StackProbe::open(&bench.spec, pid, STACK_EVERY, true, bytes)?;
+    often.start()?;
     let (mut behind, mut told) = (0, 0);
     let sampling = bench.helper.rounds(calls, || {
         // Of calls one after the other no two have the same arguments.

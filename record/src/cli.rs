@@ -117,6 +117,10 @@ pub struct Arguments {
     #[arg(long)]
     pub anonymize: bool,
 
+    /// Also record where functions were written: names of source files or chunks and line numbers, nothing of their text
+    #[arg(long)]
+    pub names: bool,
+
     /// Say how it goes as JSON on standard error, a line a second, and a line for each event
     #[arg(long)]
     pub json_status: bool,
@@ -173,6 +177,7 @@ impl Arguments {
     pub fn options(&self) -> BTreeMap<String, String> {
         let ns = |duration: Duration| duration.as_nanos().to_string();
         let mut options = BTreeMap::from([("max_pause_ns".to_owned(), ns(self.max_pause))]);
+        options.extend(self.names.then(|| ("names".to_owned(), true.to_string())));
         match self.mode {
             ModeName::Snapshot => return options,
             ModeName::Full => {

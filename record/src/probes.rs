@@ -138,14 +138,16 @@ impl StackPlan {
     pub fn open(&self, tid: Pid, threads: usize, every: u64, behind: bool) -> io::Result<StackProbe> {
         // So many hits come before the recorder looks again, at least; twice that to be safe.
         let hits = 2 * self.sizes.watermark / HIT_BYTES;
-        let wanted = (hits as u64 / every.max(1) + 4) as usize * SAMPLE_BYTES;
-        let room = (STACK_RINGS / threads.max(1)).max(4 * SAMPLE_BYTES);
+        let wanted = (hits as u64 / every.max(1) + SPARE) as usize * SAMPLE_BYTES;
+        let room = (STACK_RINGS / threads.max(1)).max(SPARE as usize * SAMPLE_BYTES);
         StackProbe::open(&self.door, tid.as_raw(), every, behind, wanted.min(room))
     }
 }
 
 /// A hit's record in the ring: header, number, time, registers.
 const HIT_BYTES: usize = 72;
+/// So many stacks may come beside those.
+const SPARE: u64 = 24;
 /// All rings with stacks of a process together.
 const STACK_RINGS: usize = 32 << 20;
 

@@ -33,6 +33,7 @@ fn decode(trace: &Trace<Bytes<'_>>, frame: &Frame) -> Result<(), TraceError> {
         Kind::Breakdown => trace.breakdown(frame).map(drop),
         Kind::Census => trace.census(frame).map(drop),
         Kind::Stacks => trace.stacks(frame).map(drop),
+        Kind::Names => trace.names(frame).map(drop),
         Kind::Header | Kind::Trailer | Kind::Unknown(_) => trace.payload(frame).map(drop),
     }
 }

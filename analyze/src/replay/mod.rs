@@ -179,7 +179,7 @@ impl Plan {
                 },
                 Kind::Census => plan.censuses.push(*frame),
                 Kind::Stacks => plan.stacks.push(*frame),
-                Kind::Header | Kind::Trailer | Kind::Unknown(_) => {}
+                Kind::Header | Kind::Trailer | Kind::Names | Kind::Unknown(_) => {}
             }
         }
         let key = |at: &BreakdownAt| (at.frame.head.start, at.pid, at.started_ticks);

@@ -22,6 +22,7 @@ use shared::Nanos;
 use shared::trace::keyframe::Pause;
 use shared::trace::meta::{Cost, Missed, Probe, Process};
 
+use crate::census::Wanted;
 use crate::clock::{cpu_ns, monotonic_ns};
 use crate::control::Stopped;
 use crate::door::Door;
@@ -67,6 +68,8 @@ pub struct Settings {
     pub breakdown_every: Duration,
     /// How often stacks are taken; none if they are not to be.
     pub stacks: Option<Sampling>,
+    /// Whether the trace gets the names of functions' places.
+    pub names: bool,
 }
 
 /// A thread's number, about when its ring was emptied, and what was in it.
@@ -141,8 +144,8 @@ impl Session {
             streams: Streams::new(pen, pid),
             governor: Governor::new(limits, settings.hit_ns.0, now, now ^ u64::from(pid) << 32),
             breakdowns: Breakdowns::new(settings.breakdown_every),
-            censuses: Censuses::default(),
             turns: settings.stacks.map(|sampling| Turns::new(sampling, now ^ u64::from(pid) << 16)),
+            censuses: Censuses::with(Wanted { names: settings.names, code: settings.stacks.is_some() }),
             about: Process { cpu_start_ns: cpu, ..about },
             target,
             door,
@@ -225,6 +228,7 @@ impl Session {
 
     /// Goes over to the current part.
     fn move_on(&mut self) -> Result<()> {
+        self.hold_stacks();
         self.write_stacks()?;
         self.streams.flush()?;
         self.write_process(Some("goes on in the next part".into()))?;

@@ -67,7 +67,10 @@ impl Session {
             }
             match self.settings.mode {
                 Mode::Snapshot => return Ok(Stopped::Snapshot),
-                Mode::Sample => self.mind_window()?,
+                Mode::Sample => {
+                    self.mind_window()?;
+                    self.settle_turn()?;
+                }
                 Mode::Full { keyframe_every } => {
                     self.mind_keyframes(keyframe_every)?;
                     self.mind_turns()?;
@@ -143,10 +146,11 @@ impl Session {
             self.breakdown()?;
         }
         self.turn_off();
-        self.write_stacks()?;
+        self.hold_stacks();
         freeze::release_late();
         probes::close(self.threads.drain(..).flat_map(|thread| thread.probes.into_events()).collect());
         self.finish_census()?;
+        self.write_stacks()?;
         self.pay_hits();
         self.streams.flush()?;
         self.cpu = cpu_ns(self.target.pid).unwrap_or(self.cpu);

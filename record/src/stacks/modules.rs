@@ -127,4 +127,15 @@ impl Known {
         let code = self.code.image.code(return_address.wrapping_sub(5));
         matches!(code.get(..5), Some([first, _, _, 0xff, 0xd0..=0xd7]) if *first != 0xe8)
     }
+
+    /// Whether what stands before an address in the file can be a call: `e8` and a distance, or group 5 with 2 in the middle
+    /// of its second byte, and so many bytes behind as that asks for.
+    pub fn is_behind_call(&self, return_address: u64) -> bool {
+        let code = self.code.image.code(return_address.wrapping_sub(6));
+        let Some([long, fixed, _, short, by, register, ..]) = code.get(..6) else { return false };
+        let calls = |first: u8, second: u8, forms: &[u8]| {
+            first == 0xff && second >> 3 & 7 == 2 && forms.contains(&(second >> 6))
+        };
+        *fixed == 0xe8 || calls(*long, *fixed, &[0, 2]) || calls(*short, *by, &[1]) || calls(*by, *register, &[0, 3])
+    }
 }

@@ -44,7 +44,7 @@ pub struct Matched {
 }
 
 impl StackProbe {
-    /// Opens it, and starts it. The breakpoint is the door's.
+    /// Opens it. The breakpoint is the door's.
     pub fn open(door: &ProbeSpec, tid: i32, every: u64, behind: bool, bytes: usize) -> io::Result<StackProbe> {
         // Nobody waits for this ring: the hits', which fills too, is waited for.
         let spec = ProbeSpec { watermark: Some(u32::MAX), tells: Tells::Stack { every }, ..door.clone() };
@@ -56,8 +56,12 @@ impl StackProbe {
                 mapped => break mapped?,
             }
         };
-        event.enable()?;
         Ok(StackProbe { event, ring, behind, waiting: VecDeque::new(), last: None, lost: 0 })
+    }
+
+    /// Has stacks taken from here on.
+    pub fn start(&self) -> io::Result<()> {
+        self.event.enable()
     }
 
     /// Empties the ring; `take` makes a number of a stack.
@@ -106,7 +110,7 @@ impl StackProbe {
             waiting.hit = hit.filter(|(_, arguments)| *arguments == waiting.arguments).map(|(time, _)| time);
             waiting.hit.is_some()
         });
-        // Before the first hit that was seen there may be stacks of others, which are not wanted.
+        // What belongs to a hit before the first one that was seen is not wanted.
         if hit.is_some() {
             self.lost += (before - self.waiting.len()) as u64;
         }

@@ -1,11 +1,14 @@
 //! From registers and a piece of stack to places in code. What the piece holds is looked at here, once, and nowhere else.
 
+use std::sync::Arc;
+
 use framehop::x86_64::{CacheX86_64, Reg, UnwindRegsX86_64};
 use framehop::{Error, FrameAddress, Unwinder as _};
 use shared::Addr;
 
 use super::modules::{Modules, Place};
 use super::record::{Registers, Sampled};
+use crate::census::Code;
 use crate::target::Target;
 
 /// Deeper stacks are cut.
@@ -14,6 +17,8 @@ const MOST: usize = 256;
 const INTERPRETER_FRAME: u64 = 80;
 /// `CFRAME_SIZE_JIT` there: compiled code runs on the interpreter's frame and this much more.
 const COMPILED_EXTRA: u64 = 16;
+/// Compiled code takes no more of the stack than this: 256 slots of 4 bytes (`SPS_`, `REF_` in `lj_asm.c`).
+const MOST_SPILL: u64 = 1024;
 /// `CFRAME_OFS_PC` there: where the interpreter keeps the address of the instruction behind the one it runs.
 const SAVED_PC: u64 = 24;
 /// The same without GC64, where addresses have 32 bits.
@@ -43,8 +48,8 @@ pub(super) struct Interpreter<'a> {
     pub(super) allocf: Addr,
     /// Whether references have 64 bits.
     pub(super) gc64: bool,
-    /// How much of the stack compiled code takes for itself, in bytes, if it is known at this address.
-    pub(super) spill: &'a dyn Fn(Addr) -> Option<u64>,
+    /// The code of its heaps, as it was at the last census.
+    pub(super) code: &'a [Arc<Code>],
 }
 
 /// Follows stacks of one process.
@@ -83,8 +88,22 @@ impl Unwinder {
                 }
                 Place::Made => {
                     frames.push(Raw::Made(lookup));
-                    let Some(spill) = (interpreter.spill)(lookup) else { return frames };
-                    leave_compiled(&mut regs, sp + spill + COMPILED_EXTRA + INTERPRETER_FRAME, &mut read)
+                    let known = interpreter.code.iter().find_map(|code| code.trace(lookup));
+                    let spill = known.map(|trace| u64::from(trace.spill)).or_else(|| {
+                        // Compiled since: it has called from below a frame of the interpreter, which C code of LuaJIT's has.
+                        (0..MOST_SPILL).step_by(16).find(|spill| {
+                            let return_address = read(compiled_end(sp, *spill) - 8).unwrap_or_default();
+                            match self.modules.place(target, return_address.wrapping_sub(1)) {
+                                Place::File(file, addr) => {
+                                    is_luajit(&mut self.modules, file)
+                                        && self.modules.known(file).is_behind_call(addr + 1)
+                                }
+                                _ => false,
+                            }
+                        })
+                    });
+                    let Some(spill) = spill else { return frames };
+                    leave_compiled(&mut regs, compiled_end(sp, spill), &mut read)
                 }
                 Place::Nowhere => {
                     frames.push(Raw::Unknown);
@@ -128,6 +147,11 @@ fn start(registers: Registers) -> UnwindRegsX86_64 {
     let others = [(Reg::RBX, registers.bx), (Reg::R12, r12), (Reg::R13, r13), (Reg::R14, r14), (Reg::R15, r15)];
     others.into_iter().for_each(|(register, value)| regs.set(register, value));
     regs
+}
+
+/// Where the interpreter's frame ends that compiled code runs on, with its stack pointer and what it takes for itself.
+fn compiled_end(sp: Addr, spill: u64) -> Addr {
+    sp.saturating_add(spill + COMPILED_EXTRA + INTERPRETER_FRAME)
 }
 
 /// From compiled code to whoever called the interpreter, whose frame it runs on and ends at `end`: what the interpreter

@@ -12,6 +12,7 @@ use shared::trace::calls::Encoder;
 use shared::trace::census::Census;
 use shared::trace::keyframe::Keyframe;
 use shared::trace::meta::{Gap, Vm, Window};
+use shared::trace::names::Names;
 use shared::trace::stacks::{Sample, Stacks};
 use shared::{Addr, Nanos};
 
@@ -279,6 +280,11 @@ impl Streams {
         self.vms.iter_mut().filter_map(|vm| Some((vm.number, vm.sampled.take()?))).collect()
     }
 
+    /// Whether anything was collected that was not taken.
+    pub fn has_collected(&self) -> bool {
+        self.vms.iter().any(|vm| vm.sampled.is_some())
+    }
+
     /// Writes who made a VM's calls.
     pub fn stacks(&mut self, number: u32, time: (Nanos, Nanos), stacks: &Stacks) -> Result<(), TraceError> {
         self.pen.write(false, |writer| writer.stacks(number, time, stacks))
@@ -412,14 +418,24 @@ impl Streams {
         Ok(())
     }
 
-    /// Writes what the blocks of a VM's keyframe are. Where the trace has no room for that, it is left out.
-    pub fn census(&mut self, number: u32, time: (Nanos, Nanos), census: &Census) -> Result<(), TraceError> {
+    /// Writes what the blocks of a VM's keyframe are, and where its functions were written. Where the trace has no room for
+    /// that, it is left out.
+    pub fn census(
+        &mut self,
+        number: u32,
+        time: (Nanos, Nanos),
+        census: &Census,
+        names: Option<&Names>,
+    ) -> Result<(), TraceError> {
         let known = self.vms.iter().any(|vm| vm.number == number);
         // Labels are small, and so are numbers: it is far shorter when written.
         if !known || !self.pen.has_room(census.labels.len() as u64) {
             return Ok(());
         }
-        self.pen.write(false, |writer| writer.census(number, time, census))
+        self.pen.write(false, |writer| {
+            writer.census(number, time, census)?;
+            names.map_or(Ok(()), |names| writer.names(number, time, names))
+        })
     }
 
     /// Whether the trace has room for one more keyframe of each VM, as large as the last ones and half as much again.

@@ -44,6 +44,8 @@ pub enum Kind {
     Census,
     /// [`super::stacks::Stacks`]; may be skipped.
     Stacks,
+    /// [`super::names::Names`]; may be skipped.
+    Names,
     /// A kind that may be skipped.
     Unknown(u16),
 }
@@ -56,6 +58,8 @@ const BREAKDOWN: u16 = 0x8002;
 const CENSUS: u16 = 0x8003;
 /// The number of [`Kind::Stacks`].
 const STACKS: u16 = 0x8004;
+/// The number of [`Kind::Names`].
+const NAMES: u16 = 0x8005;
 
 impl Kind {
     const KNOWN: [Kind; 7] =
@@ -69,6 +73,7 @@ impl Kind {
             Kind::Breakdown => BREAKDOWN,
             Kind::Census => CENSUS,
             Kind::Stacks => STACKS,
+            Kind::Names => NAMES,
             known => 1 + Kind::KNOWN.iter().position(|&k| k == known).unwrap_or_default() as u16,
         }
     }
@@ -81,6 +86,7 @@ impl Kind {
             BREAKDOWN => Some(Kind::Breakdown),
             CENSUS => Some(Kind::Census),
             STACKS => Some(Kind::Stacks),
+            NAMES => Some(Kind::Names),
             0x8000.. => Some(Kind::Unknown(code)),
             _ => None,
         }
@@ -100,6 +106,7 @@ impl Kind {
             Kind::Breakdown => "breakdown",
             Kind::Census => "census",
             Kind::Stacks => "stacks",
+            Kind::Names => "names",
             Kind::Unknown(_) => "unknown",
         }
     }
@@ -116,7 +123,7 @@ pub struct Head {
     /// The VM it concerns, numbered from 1; 0 if none.
     pub vm: u32,
     /// How many of what the kind counts: calls in a block, chunks in a keyframe, labels in a census, samples among
-    /// stacks.
+    /// stacks, protos in names.
     pub count: u32,
     /// The first moment it speaks of.
     pub start: Nanos,

@@ -53,6 +53,7 @@ pub(crate) fn trace(path: &Path) -> Result<Vec<u8>, Box<dyn Error>> {
             | Kind::Missed
             | Kind::Breakdown
             | Kind::Census
+            | Kind::Names
             | Kind::Stacks
             | Kind::Unknown(_) => {}
         }
