@@ -102,12 +102,12 @@ impl Collector {
     pub fn take(&mut self, target: &Target, sampled: &Sampled<'_>) -> u32 {
         let (allocf, gc64) = self.luajit;
         let interpreter = Interpreter { allocf, gc64, code: &self.code };
-        let mut stack = self.unwinder.unwind(target, interpreter, sampled);
+        let mut stack = self.unwinder.unwind(interpreter, sampled);
         if stack.contains(&Raw::Unknown) && self.looked.elapsed() >= self.patience {
             self.looked = Instant::now();
             if self.unwinder.modules.look(target) {
                 self.patience = PATIENCE;
-                stack = self.unwinder.unwind(target, interpreter, sampled);
+                stack = self.unwinder.unwind(interpreter, sampled);
             } else {
                 self.patience = MOST_PATIENCE.min(self.patience * 2);
             }

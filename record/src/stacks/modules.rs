@@ -1,4 +1,4 @@
-//! The code of a process by address: the files that are mapped, each read once code of it is met on a stack.
+//! The code of a process by address: the files that are mapped, and their unwind tables.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -18,8 +18,8 @@ pub struct Known {
     pub module: Module,
     /// A path by which we can open it.
     pub path: PathBuf,
-    /// Its code, to look at the instructions of a call.
-    code: door::Module,
+    /// Its code and where that starts in the file's own addresses, to look at the instructions of a call.
+    text: (u64, Vec<u8>),
 }
 
 /// Where code is.
@@ -36,8 +36,9 @@ pub enum Place {
 /// The process's code.
 pub struct Modules {
     mappings: Vec<Mapping>,
-    /// The number of the file behind a mapping's start, once it was read; none if it cannot be.
-    read: BTreeMap<Addr, Option<usize>>,
+    /// By a mapping's start the number of the file behind it and what to add to its addresses to get those in memory; none
+    /// if it cannot be read.
+    read: BTreeMap<Addr, Option<(usize, u64)>>,
     known: Vec<Known>,
     pub(super) unwinder: UnwinderX86_64<Vec<u8>>,
 }
@@ -48,7 +49,7 @@ impl Modules {
         Modules { mappings: Vec::new(), read: BTreeMap::new(), known: Vec::new(), unwinder: UnwinderX86_64::new() }
     }
 
-    /// Looks at the mappings anew. Files that are where they were stay known. Returns whether any has changed.
+    /// Looks at the mappings anew, and reads the files that are new. Returns whether any has changed.
     pub fn look(&mut self, target: &Target) -> bool {
         let mappings = target.mappings().unwrap_or_default();
         let now: Vec<Mapping> = mappings.into_iter().filter(|mapping| mapping.executable).collect();
@@ -62,12 +63,18 @@ impl Modules {
             self.read.remove(&start);
             self.unwinder.remove_module(start);
         }
+        for mapping in now.iter().filter(|mapping| mapping.file.is_some()) {
+            if !self.read.contains_key(&mapping.start) {
+                let read = self.read(target, mapping);
+                self.read.insert(mapping.start, read);
+            }
+        }
         self.mappings = now;
         changed
     }
 
-    /// Where the code at an address is; the file is read if it was not.
-    pub fn place(&mut self, target: &Target, addr: Addr) -> Place {
+    /// Where the code at an address is.
+    pub fn place(&self, addr: Addr) -> Place {
         let after = self.mappings.partition_point(|mapping| mapping.start <= addr);
         let Some(mapping) = after.checked_sub(1).map(|at| &self.mappings[at]).filter(|mapping| mapping.contains(addr))
         else {
@@ -76,25 +83,19 @@ impl Modules {
         if mapping.file.is_none() {
             return if mapping.anonymous { Place::Made } else { Place::Nowhere };
         }
-        let number = match self.read.get(&mapping.start) {
-            Some(read) => *read,
-            None => {
-                let mapping = mapping.clone();
-                let read = self.read(target, &mapping);
-                self.read.insert(mapping.start, read);
-                read
-            }
-        };
-        number.map_or(Place::Nowhere, |number| Place::File(number, self.known[number].code.addr_of(addr)))
+        match self.read.get(&mapping.start) {
+            Some(Some((number, bias))) => Place::File(*number, addr.wrapping_sub(*bias)),
+            _ => Place::Nowhere,
+        }
     }
 
-    fn read(&mut self, target: &Target, mapping: &Mapping) -> Option<usize> {
+    fn read(&mut self, target: &Target, mapping: &Mapping) -> Option<(usize, u64)> {
         let code = door::Module::load(target, mapping).ok()?;
         let section = |name: &str| code.image.section(name);
         let [text, frames, header, debug] = [".text", ".eh_frame", ".eh_frame_hdr", ".debug_frame"].map(section);
         let sections = ExplicitModuleSectionInfo {
             base_svma: 0,
-            text_svma: text.map(|(range, _)| range),
+            text_svma: text.as_ref().map(|(range, _)| range.clone()),
             eh_frame_svma: frames.clone().map(|(range, _)| range),
             eh_frame: frames.map(|(_, bytes)| bytes),
             eh_frame_hdr_svma: header.clone().map(|(range, _)| range),
@@ -103,15 +104,16 @@ impl Modules {
             ..ExplicitModuleSectionInfo::default()
         };
         let name = code.name.to_string_lossy().into_owned();
-        // The distance of the mapped file from its own addresses.
-        let base = code.addr_of(0).wrapping_neg();
-        self.unwinder.add_module(framehop::Module::new(name.clone(), mapping.start..mapping.end, base, sections));
+        let bias = code.addr_of(0).wrapping_neg();
+        self.unwinder.add_module(framehop::Module::new(name.clone(), mapping.start..mapping.end, bias, sections));
         let module = Module { name, build_id: code.image.build_id.clone() };
-        if let Some(number) = self.known.iter().position(|known| known.module == module) {
-            return Some(number);
-        }
-        self.known.push(Known { module, path: code.path.clone(), code });
-        Some(self.known.len() - 1)
+        let number = self.known.iter().position(|known| known.module == module);
+        let number = number.unwrap_or_else(|| {
+            let text = text.map(|(range, bytes)| (range.start, bytes)).unwrap_or_default();
+            self.known.push(Known { module, path: code.path, text });
+            self.known.len() - 1
+        });
+        Some((number, bias))
     }
 
     /// A file by its number.
@@ -121,17 +123,24 @@ impl Modules {
 }
 
 impl Known {
+    /// So many bytes of code before an address.
+    fn before(&self, addr: u64, bytes: u64) -> &[u8] {
+        let (start, text) = &self.text;
+        let at = addr.wrapping_sub(bytes).wrapping_sub(*start);
+        usize::try_from(at).ok().and_then(|at| text.get(at..)).unwrap_or_default()
+    }
+
     /// Whether the call that returns to an address in the file calls what a register holds. (`ff d0` to `ff d7`: group 5,
     /// `call r/m64` of a register; but `e8` five bytes before it is a call of a fixed place.)
     pub fn calls_register(&self, return_address: u64) -> bool {
-        let code = self.code.image.code(return_address.wrapping_sub(5));
+        let code = self.before(return_address, 5);
         matches!(code.get(..5), Some([first, _, _, 0xff, 0xd0..=0xd7]) if *first != 0xe8)
     }
 
     /// Whether what stands before an address in the file can be a call: `e8` and a distance, or group 5 with 2 in the middle
     /// of its second byte, and so many bytes behind as that asks for.
     pub fn is_behind_call(&self, return_address: u64) -> bool {
-        let code = self.code.image.code(return_address.wrapping_sub(6));
+        let code = self.before(return_address, 6);
         let Some([long, fixed, _, short, by, register, ..]) = code.get(..6) else { return false };
         let calls = |first: u8, second: u8, forms: &[u8]| {
             first == 0xff && second >> 3 & 7 == 2 && forms.contains(&(second >> 6))

@@ -9,7 +9,6 @@ use shared::Addr;
 use super::modules::{Modules, Place};
 use super::record::{Registers, Sampled};
 use crate::census::Code;
-use crate::target::Target;
 
 /// Deeper stacks are cut.
 const MOST: usize = 256;
@@ -23,6 +22,16 @@ const MOST_SPILL: u64 = 1024;
 const SAVED_PC: u64 = 24;
 /// The same without GC64, where addresses have 32 bits.
 const SAVED_PC_32: u64 = 28;
+/// `CFRAME_OFS_L` there: its thread.
+const SAVED_THREAD: u64 = 16;
+/// The same without GC64.
+const SAVED_THREAD_32: u64 = 24;
+/// `CFRAME_OFS_PREV` there: the interpreter's frame before; without GC64, too.
+const SAVED_FRAME: u64 = 32;
+/// A frame of the interpreter is no farther from the next one than a stack is large.
+const FAR: u64 = 8 << 20;
+/// Addresses of user space are below.
+const USER: u64 = 1 << 47;
 /// Bytes of an instruction of Lua's bytecode.
 const BYTECODE: u64 = 4;
 
@@ -66,21 +75,24 @@ impl Unwinder {
     }
 
     /// The places from the innermost on.
-    pub(super) fn unwind(&mut self, target: &Target, interpreter: Interpreter<'_>, sampled: &Sampled<'_>) -> Vec<Raw> {
+    pub(super) fn unwind(&mut self, interpreter: Interpreter<'_>, sampled: &Sampled<'_>) -> Vec<Raw> {
         let Sampled { registers, stack, .. } = *sampled;
         let sp = registers.sp;
         let mut read = |addr: Addr| {
             let at = usize::try_from(addr.wrapping_sub(sp)).map_err(drop)?;
             stack.get(at..).and_then(|rest| rest.first_chunk()).map(|word| u64::from_ne_bytes(*word)).ok_or(())
         };
-        let is_luajit = |modules: &mut Modules, file| matches!(modules.place(target, interpreter.allocf), Place::File(own, _) if own == file);
+        let luajit = match self.modules.place(interpreter.allocf) {
+            Place::File(file, _) => Some(file),
+            _ => None,
+        };
         let end = sp.saturating_add(stack.len() as u64);
         let mut frames = Vec::new();
         let mut regs = start(registers);
         let mut address = FrameAddress::from_instruction_pointer(registers.ip);
         while frames.len() < MOST {
             let (lookup, sp) = (address.address_for_lookup(), regs.sp());
-            let place = self.modules.place(target, lookup);
+            let place = self.modules.place(lookup);
             let next = match place {
                 Place::File(file, addr) => {
                     frames.push(Raw::File(file, addr));
@@ -89,18 +101,10 @@ impl Unwinder {
                 Place::Made => {
                     frames.push(Raw::Made(lookup));
                     let known = interpreter.code.iter().find_map(|code| code.trace(lookup));
-                    let spill = known.map(|trace| u64::from(trace.spill)).or_else(|| {
-                        // Compiled since: it has called from below a frame of the interpreter, which C code of LuaJIT's has.
-                        (0..MOST_SPILL).step_by(16).find(|spill| {
-                            let return_address = read(compiled_end(sp, *spill) - 8).unwrap_or_default();
-                            match self.modules.place(target, return_address.wrapping_sub(1)) {
-                                Place::File(file, addr) => {
-                                    is_luajit(&mut self.modules, file)
-                                        && self.modules.known(file).is_behind_call(addr + 1)
-                                }
-                                _ => false,
-                            }
-                        })
+                    let spill = known.map(|trace| u64::from(trace.spill));
+                    // Compiled since the census: what it takes is found by what must stand above it.
+                    let spill = spill.or_else(|| {
+                        (0..MOST_SPILL).step_by(16).find(|spill| self.is_frame(interpreter.gc64, sp, *spill, &mut read))
                     });
                     let Some(spill) = spill else { return frames };
                     leave_compiled(&mut regs, compiled_end(sp, spill), &mut read)
@@ -112,7 +116,7 @@ impl Unwinder {
             };
             if let (Ok(Some(_)), Place::File(file, addr), true) = (next, place, address.is_return_address())
                 && regs.sp().wrapping_sub(sp) == INTERPRETER_FRAME
-                && is_luajit(&mut self.modules, file)
+                && luajit == Some(file)
                 // A C function has been called: the frame does not say from where.
                 && !self.modules.known(file).calls_register(addr + 1)
             {
@@ -138,6 +142,26 @@ impl Unwinder {
         }
         frames.push(Raw::Cut);
         frames
+    }
+
+    /// Whether, if compiled code takes so much of the stack, the frame of the interpreter above it is one: a thread, a frame
+    /// of the interpreter before it farther up or none, and the address behind a call.
+    fn is_frame(&self, gc64: bool, sp: Addr, spill: u64, read: &mut impl FnMut(Addr) -> Result<u64, ()>) -> bool {
+        let end = compiled_end(sp, spill);
+        let mut word = |at: u64| read(end - INTERPRETER_FRAME + at).unwrap_or(u64::MAX);
+        let thread = if gc64 { word(SAVED_THREAD) } else { word(SAVED_THREAD_32) & 0xffff_ffff };
+        let (before, return_address) = (word(SAVED_FRAME), word(INTERPRETER_FRAME - 8));
+        let near = |addr: Addr| (end..end + FAR).contains(&addr);
+        let called = match self.modules.place(return_address.wrapping_sub(1)) {
+            Place::File(file, addr) => self.modules.known(file).is_behind_call(addr + 1),
+            _ => false,
+        };
+        called
+            && thread != 0
+            && thread < USER
+            && thread.is_multiple_of(8)
+            && !near(thread)
+            && (before < 4 || near(before))
     }
 }
 
