@@ -78,7 +78,8 @@ fn recording(first: &Process, arguments: &Arguments) -> Result<Recording> {
     let default = || format!("{}-{}.ljt", first.program, first.pid).into();
     let output = output_of(arguments, arguments.output.clone().unwrap_or_else(default));
     output.check(arguments.first_part())?;
-    Ok(Recording::new(output, header(arguments)?, arguments.rotate, arguments.max_size))
+    let recording = Recording::new(output, header(arguments)?, arguments.rotate, arguments.max_size);
+    Ok(if arguments.collect_symbols { recording.with_symbols() } else { recording })
 }
 
 fn header(arguments: &Arguments) -> Result<Header> {

@@ -113,6 +113,11 @@ pub struct Arguments {
     #[arg(long, value_name = "1/N|auto", value_parser = str::parse::<Rate>)]
     pub stacks: Option<Rate>,
 
+    /// With --stacks: keep the files that stacks lead through beside the trace, in FILE.symbols, for names to be looked up
+    /// in elsewhere
+    #[arg(long, requires = "stacks")]
+    pub collect_symbols: bool,
+
     /// Leave out host, command lines and folders, and move each heap by a random distance; replays stay exact
     #[arg(long)]
     pub anonymize: bool,
@@ -130,6 +135,9 @@ impl Arguments {
     /// Refuses what does not go together.
     pub fn check(&self) -> Result<()> {
         let stdout = self.output.as_ref().is_some_and(|path| path.as_os_str() == "-");
+        if stdout && self.collect_symbols {
+            bail!("a stream has no place for files beside it: give --collect-symbols a file with -o FILE");
+        }
         if stdout && self.rotate.is_some() {
             bail!("a stream has no parts: give --rotate a file with -o FILE");
         }

@@ -214,6 +214,10 @@ impl Session {
             collected.lost += std::mem::take(&mut turns.lost);
             turns.held.push(Held { number, every: turns.every, since: Instant::now(), collected });
         }
+        // Now, because the process may not be there later.
+        if let (Some(symbols), Some(collector)) = (self.streams.pen.recording().symbols(), &turns.collector) {
+            collector.keep_symbols(symbols, format!("/proc/{}/root", self.target.pid).as_ref());
+        }
     }
 
     /// Writes what is held back.

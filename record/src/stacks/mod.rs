@@ -7,11 +7,13 @@
 pub mod modules;
 pub mod probe;
 pub mod record;
+pub mod symbols;
 mod turns;
 mod unwind;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,6 +24,7 @@ use crate::anonymize;
 use crate::census::Code;
 use crate::target::Target;
 use record::Sampled;
+use symbols::Symbols;
 pub use turns::{Rate, Sampling, StackPrice};
 use unwind::{Interpreter, Raw, Unwinder};
 
@@ -90,6 +93,18 @@ impl Collector {
         self.code = code;
         (self.looked, self.patience) = (Instant::now(), PATIENCE);
         self.unwinder.modules.look(target);
+    }
+
+    /// Keeps the files that the stacks lead through. `root` is the process's root folder.
+    pub fn keep_symbols(&self, symbols: &Symbols, root: &Path) {
+        let files = self.stacks.iter().flatten().filter_map(|raw| match raw {
+            Raw::File(file, _) => Some(*file),
+            _ => None,
+        });
+        for file in files.collect::<BTreeSet<usize>>() {
+            let known = self.unwinder.modules.known(file);
+            symbols.keep(&known.module, &known.path, root);
+        }
     }
 
     /// Forgets the stacks: all of them are told.
