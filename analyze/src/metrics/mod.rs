@@ -17,6 +17,7 @@ pub mod objects;
 pub mod population;
 pub mod rates;
 pub mod resizes;
+pub mod sites;
 pub mod student;
 pub mod timeline;
 pub mod windows;

@@ -16,6 +16,7 @@ mod page;
 mod picture;
 mod rates;
 mod shown;
+mod sites;
 mod stats;
 mod table;
 mod timeline;
@@ -81,12 +82,13 @@ impl Drawn {
     }
 }
 
-const SUBJECTS: [Subject; 9] = [
+const SUBJECTS: [Subject; 10] = [
     stats::SUBJECT,
     rates::SUBJECT,
     timeline::SUBJECT,
     map::SUBJECT,
     objects::SUBJECT,
+    sites::SUBJECT,
     lifetimes::SUBJECT,
     growth::SUBJECT,
     breakdown::SUBJECT,

@@ -61,6 +61,9 @@ _analyze() {
             analyze,schema)
                 cmd="analyze__subcmd__schema"
                 ;;
+            analyze,sites)
+                cmd="analyze__subcmd__sites"
+                ;;
             analyze,stats)
                 cmd="analyze__subcmd__stats"
                 ;;
@@ -115,6 +118,9 @@ _analyze() {
             analyze__subcmd__help,schema)
                 cmd="analyze__subcmd__help__subcmd__schema"
                 ;;
+            analyze__subcmd__help,sites)
+                cmd="analyze__subcmd__help__subcmd__sites"
+                ;;
             analyze__subcmd__help,stats)
                 cmd="analyze__subcmd__help__subcmd__stats"
                 ;;
@@ -131,7 +137,7 @@ _analyze() {
 
     case "${cmd}" in
         analyze)
-            opts="-j -h -V --threads --help --version stats rates lifetimes growth map objects timeline breakdown report batch diff verify info events schema completions man help"
+            opts="-j -h -V --threads --help --version stats rates lifetimes growth map objects sites timeline breakdown report batch diff verify info events schema completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -385,7 +391,7 @@ _analyze() {
             return 0
             ;;
         analyze__subcmd__help)
-            opts="stats rates lifetimes growth map objects timeline breakdown report batch diff verify info events schema completions man help"
+            opts="stats rates lifetimes growth map objects sites timeline breakdown report batch diff verify info events schema completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -595,6 +601,20 @@ _analyze() {
             return 0
             ;;
         analyze__subcmd__help__subcmd__schema)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        analyze__subcmd__help__subcmd__sites)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -911,7 +931,7 @@ _analyze() {
             return 0
             ;;
         analyze__subcmd__report)
-            opts="-o -j -h --vm --pid --output --threads --help"
+            opts="-o -j -h --vm --pid --symbols --output --threads --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -922,6 +942,10 @@ _analyze() {
                     return 0
                     ;;
                 --pid)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --symbols)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -949,12 +973,70 @@ _analyze() {
             return 0
             ;;
         analyze__subcmd__schema)
-            opts="-j -h --threads --help stats rates timeline lifetimes growth breakdown map objects diff batch verify info events"
+            opts="-j -h --threads --help stats rates timeline lifetimes growth breakdown map objects sites diff batch verify info events"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --threads)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -j)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        analyze__subcmd__sites)
+            opts="-o -j -h --by --symbols --vm --pid --from --to --format --output --threads --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --by)
+                    COMPREPLY=($(compgen -W "bytes calls live" -- "${cur}"))
+                    return 0
+                    ;;
+                --symbols)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --vm)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --pid)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --from)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --to)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -W "text json csv svg parquet" -- "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --threads)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
