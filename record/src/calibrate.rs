@@ -13,8 +13,8 @@ use crate::clock::own_cpu_ns;
 use crate::door::{Module, uprobe_pmu};
 use crate::hits::Record;
 use crate::site;
-use crate::stacks::StackPrice;
 use crate::stacks::probe::{SAMPLE_BYTES, StackProbe};
+use crate::stacks::{Pace, StackPrice};
 use crate::sys::{PerfEvent, ProbeSpec, Ring, Tells};
 use crate::target::Target;
 
@@ -185,11 +185,11 @@ pub fn stack_price() -> Result<StackPrice> {
     event.enable()?;
     let alone = bench.helper.rounds(calls, || empty(&mut ring))?[0];
     let bytes = (u64::from(calls) / STACK_EVERY) as usize * SAMPLE_BYTES;
-    let never = StackProbe::open(&bench.spec, pid, u64::from(u32::MAX), true, SAMPLE_BYTES)?;
+    let never = StackProbe::open(&bench.spec, pid, Pace::steady(u64::from(u32::MAX)), true, SAMPLE_BYTES)?;
     never.start()?;
     let beside = bench.helper.rounds(calls, || empty(&mut ring))?[0];
     drop(never);
-    let mut often = StackProbe::open(&bench.spec, pid, STACK_EVERY, true, bytes)?;
+    let mut often = StackProbe::open(&bench.spec, pid, Pace::steady(STACK_EVERY), true, bytes)?;
     often.start()?;
     let (mut behind, mut told) = (0, 0);
     let sampling = bench.helper.rounds(calls, || {

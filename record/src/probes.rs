@@ -15,6 +15,7 @@ use shared::Addr;
 use crate::door::{Door, uprobe_pmu};
 use crate::hits::{self, Hit, Record};
 use crate::site::MapSyscall;
+use crate::stacks::Pace;
 use crate::stacks::probe::{Matched, SAMPLE_BYTES, StackProbe};
 use crate::stacks::record::Sampled;
 use crate::sys::{PerfEvent, ProbeSpec, Ring, Tells};
@@ -135,12 +136,12 @@ pub struct StackPlan {
 
 impl StackPlan {
     /// Opens the probe that takes stacks, on one of so many threads; see [`StackProbe::open`].
-    pub fn open(&self, tid: Pid, threads: usize, every: u64, behind: bool) -> io::Result<StackProbe> {
-        // So many hits come before the recorder looks again, at least; twice that to be safe.
-        let hits = 2 * self.sizes.watermark / HIT_BYTES;
-        let wanted = (hits as u64 / every.max(1) + SPARE) as usize * SAMPLE_BYTES;
+    pub fn open(&self, tid: Pid, threads: usize, pace: Pace, behind: bool) -> io::Result<StackProbe> {
+        // As long as the hits' own ring does not overflow, this one is not to, either.
+        let hits = (self.sizes.total / threads.max(1)).clamp(self.sizes.least, self.sizes.most) / HIT_BYTES;
+        let wanted = (hits as u64 / pace.mean + SPARE) as usize * SAMPLE_BYTES;
         let room = (STACK_RINGS / threads.max(1)).max(SPARE as usize * SAMPLE_BYTES);
-        StackProbe::open(&self.door, tid.as_raw(), every, behind, wanted.min(room))
+        StackProbe::open(&self.door, tid.as_raw(), pace, behind, wanted.min(room))
     }
 }
 

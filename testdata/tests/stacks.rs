@@ -12,7 +12,9 @@ use serde_json::Value;
 use shared::trace::frame::Kind;
 use shared::trace::reader::Trace;
 use shared::trace::stacks::{Frame, Stacks};
-use testdata::{Interpreter, Nginx, SITES, SITES_FRAMES, Verified, analyze, may_record, record, run, skip, verify};
+use testdata::{
+    Interpreter, Nginx, SITES, SITES_FRAMES, Verified, analyze, may_record, record, run, signal, skip, verify,
+};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -42,7 +44,7 @@ struct Recorded {
 fn recorded(interpreter: &Interpreter, module: &Path, interpreted: bool, options: &[&str]) -> Result<Recorded> {
     let folder = tempfile::tempdir()?;
     let trace = folder.path().join("trace.ljt");
-    let mut command = interpreter.command("sites", Some(4.0));
+    let mut command = interpreter.command("sites", Some(60.0));
     command.env("SITES", module);
     if interpreted {
         command.env("INTERPRETED", "1");
@@ -51,11 +53,11 @@ fn recorded(interpreter: &Interpreter, module: &Path, interpreted: bool, options
     program.wait_ready()?;
     program.go()?;
     let pid = program.pid().to_string();
-    let mut words: Vec<&str> = vec!["--mode=full", "--max-pause=1s", "--names", "-p", &pid, "-o"];
+    let mut words: Vec<&str> = vec!["--mode=full", "--max-pause=1s", "--names", "-d", "4s", "-p", &pid, "-o"];
     let path = trace.display().to_string();
     words.extend([path.as_str()].iter().chain(options));
     let ran = record(words.iter().map(AsRef::<std::ffi::OsStr>::as_ref))?;
-    drop(program);
+    signal("KILL", program.pid())?;
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     let verified = verify(&trace, &interpreter.name)?;
     Ok(Recorded { folder, trace, said: ran.stderr, verified })
@@ -71,26 +73,26 @@ fn sites(trace: &Path, options: &[&str]) -> Result<Value> {
     let words =
         ["sites", "--format=json"].into_iter().chain(options.iter().copied()).map(AsRef::<std::ffi::OsStr>::as_ref);
     let ran = analyze(words.chain([trace.as_os_str()]))?;
-    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
     Ok(serde_json::from_slice(&ran.stdout)?)
 }
 
-/// How often each of [`ASKED`] was asked for, counted call by call.
+/// The bytes that each of [`ASKED`] has asked for, and all that were, counted call by call.
 fn asked(trace: &Path) -> Result<(BTreeMap<&'static str, u64>, u64)> {
     let trace = Trace::open(BufReader::new(File::open(trace)?))?;
     let (mut counts, mut all) = (BTreeMap::new(), 0);
     for frame in trace.frames.iter().filter(|frame| frame.head.kind == Kind::Calls) {
         for call in trace.calls(frame)?.calls.iter().filter(|call| call.nsize > call.osize) {
-            all += 1;
+            all += call.nsize - call.osize;
             if let Some((name, ..)) = ASKED.iter().find(|(_, least, most)| (*least..=*most).contains(&call.nsize)) {
-                *counts.entry(*name).or_default() += 1;
+                *counts.entry(*name).or_default() += call.nsize - call.osize;
             }
         }
     }
     Ok((counts, all))
 }
 
-/// The share of calls of all rows whose site has this in its name, and half the widest interval.
+/// The share of bytes of all rows whose site has this in its name, and half the widest interval.
 fn share(sites: &Value, name: &str) -> (f64, f64) {
     let empty = Vec::new();
     let rows = sites["vms"][0]["sites"].as_array().unwrap_or(&empty);
@@ -131,7 +133,6 @@ fn whole(all: &[Stacks], name: &str) {
     }
     println!("{name}: {samples} samples, {lost} lost, {ends:?} lead to the start of the program");
     assert!(samples > 300, "{name}: {samples} samples");
-    assert!(lost as usize <= samples / 2, "{name}: {lost} lost");
     assert!(ends.get(&false).copied().unwrap_or(0) * 20 < samples, "{name}: stacks that end nowhere: {ends:?}");
 }
 
@@ -139,7 +140,7 @@ fn proportions(interpreter: &Interpreter, module: &Path, interpreted: bool) -> R
     let recorded = recorded(interpreter, module, interpreted, &["--stacks=1/100", "--collect-symbols"])?;
     let name = format!("{} with {}", interpreter.name, module.display());
     whole(&stacks(&recorded.trace)?, &name);
-    let found = sites(&recorded.trace, &["--by=calls"])?;
+    let found = sites(&recorded.trace, &["--by=bytes"])?;
     let (counts, all) = asked(&recorded.trace)?;
     assert!(recorded.verified.calls > 10_000, "{name}");
     for (site, ..) in ASKED {
@@ -149,7 +150,7 @@ fn proportions(interpreter: &Interpreter, module: &Path, interpreted: bool) -> R
         let site_name = line.map_or(site.to_owned(), |line| format!("sites.lua:{}", line + 1));
         let truth = counts.get(site).copied().unwrap_or(0) as f64 / all as f64;
         let (estimate, half) = share(&found, &site_name);
-        println!("{name}: {site_name} makes {truth:.4} of the calls, estimated {estimate:.4} +- {half:.4}");
+        println!("{name}: {site_name} asks for {truth:.4} of the bytes, estimated {estimate:.4} +- {half:.4}");
         assert!(truth > 0.01 && half < 0.1, "{name}: {site_name}: {truth} +- {half}");
         // Compiled code is known by where it begins alone.
         if interpreted || line.is_none() {
@@ -201,7 +202,7 @@ fn inlined_functions_and_lines_are_told_from_debug_information() -> Result<()> {
     // Elsewhere, where neither the module nor its debug file are, what was kept beside the trace has no names either; the
     // debug file, named by its build id, has.
     drop(folder);
-    let bare = sites(&recorded.trace, &["--by=calls"])?;
+    let bare = sites(&recorded.trace, &["--by=bytes"])?;
     assert_eq!(share(&bare, "small_site").0, 0.0, "it is stripped");
     assert!(share(&bare, "sites.so+0x").0 > 0.1, "a stripped frame shows its place: {:#}", bare["vms"][0]["sites"]);
     Ok(())
@@ -218,14 +219,14 @@ fn what_was_kept_beside_the_trace_names_its_frames_elsewhere() -> Result<()> {
     let recorded = proportions(&Interpreter::gc64(), &module, true)?;
     assert!(recorded.said.contains("symbols: "), "{}", recorded.said);
     drop(folder);
-    assert!(share(&sites(&recorded.trace, &["--by=calls"])?, "small_site").0 > 0.0);
+    assert!(share(&sites(&recorded.trace, &["--by=bytes"])?, "small_site").0 > 0.0);
     // The same folder by its name, of a trace that lies elsewhere.
     let moved = tempfile::tempdir()?;
     let trace = moved.path().join("moved.ljt");
     fs::copy(&recorded.trace, &trace)?;
     let kept = recorded.folder.path().join("trace.ljt.symbols").display().to_string();
-    assert_eq!(share(&sites(&trace, &["--by=calls"])?, "small_site").0, 0.0);
-    assert!(share(&sites(&trace, &["--by=calls", "--symbols", &kept])?, "small_site").0 > 0.0);
+    assert_eq!(share(&sites(&trace, &["--by=bytes"])?, "small_site").0, 0.0);
+    assert!(share(&sites(&trace, &["--by=bytes", "--symbols", &kept])?, "small_site").0 > 0.0);
     Ok(())
 }
 

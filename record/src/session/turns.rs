@@ -12,7 +12,7 @@ use crate::clock::monotonic_ns;
 use crate::privilege;
 use crate::probes::{self, StackPlan};
 use crate::stacks::probe::StackProbe;
-use crate::stacks::{Collected, Collector, Sampling};
+use crate::stacks::{Collected, Collector, Pace, Sampling};
 
 /// A turn where no windows are.
 const MOMENT: Duration = Duration::from_millis(250);
@@ -43,11 +43,11 @@ pub(super) struct Turns {
     state: State,
     /// Windows so far.
     windows: u64,
-    /// In this turn, one hit of so many.
-    every: u64,
+    /// How often stacks are taken in this turn.
+    pace: Pace,
     /// Stacks that are missing in it.
     lost: u64,
-    dice: u64,
+    seed: u64,
     pub(super) collector: Option<Collector>,
     /// What is still to be written: it waits for a census, which tells the Lua functions.
     held: Vec<Held>,
@@ -65,21 +65,23 @@ struct Held {
 impl Turns {
     pub(super) fn new(sampling: Sampling, seed: u64) -> Turns {
         let state = State::Off(Instant::now());
-        Turns { sampling, state, windows: 0, every: 1, lost: 0, dice: seed | 1, collector: None, held: Vec::new() }
+        let pace = sampling.pace(seed);
+        Turns { sampling, state, windows: 0, pace, lost: 0, seed, collector: None, held: Vec::new() }
     }
 
-    /// The next turn's rate. (George Marsaglia's xorshift with 13, 7, 17.)
+    /// The next turn's pace.
     fn draw(&mut self) {
-        self.dice ^= self.dice << 13;
-        self.dice ^= self.dice >> 7;
-        self.dice ^= self.dice << 17;
-        self.every = self.sampling.every(self.dice >> 11);
+        self.seed = self.seed.wrapping_add(1);
+        self.pace = self.sampling.pace(self.seed.wrapping_mul(SPREAD));
         self.lost = 0;
     }
 }
 
-fn open(plan: &StackPlan, tids: &[Pid], every: u64, behind: bool) -> Opened {
-    tids.iter().map(|tid| (*tid, plan.open(*tid, tids.len(), every, behind))).collect()
+/// An odd number with no pattern in its bits (2^64 by the golden ratio): neighbours become strangers.
+const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+
+fn open(plan: &StackPlan, tids: &[Pid], pace: Pace, behind: bool) -> Opened {
+    tids.iter().map(|tid| (*tid, plan.open(*tid, tids.len(), pace, behind))).collect()
 }
 
 impl Session {
@@ -95,10 +97,10 @@ impl Session {
             return self.open_doors(|tid| chosen.contains(&tid)).map(|()| Opened::new());
         }
         turns.draw();
-        let (plan, every, behind) = (plan.stacks(), turns.every, turns.sampling.price.behind);
+        let (plan, pace, behind) = (plan.stacks(), turns.pace, turns.sampling.price.behind);
         // Both take the kernel a while, in which the target pays.
         std::thread::scope(|scope| {
-            let opening = scope.spawn(|| open(&plan, chosen, every, behind));
+            let opening = scope.spawn(|| open(&plan, chosen, pace, behind));
             self.open_doors(|tid| chosen.contains(&tid))?;
             opening.join().map_err(|_| anyhow::anyhow!("the opening of probes failed; this is a defect of ljscope"))
         })
@@ -180,8 +182,8 @@ impl Session {
         turns.draw();
         let tids: Vec<Pid> =
             self.threads.iter().filter(|thread| thread.probes.has_door()).map(|thread| thread.probes.tid).collect();
-        let (plan, every, behind) = (plan.stacks(), turns.every, turns.sampling.price.behind);
-        turns.state = State::Opening(std::thread::spawn(move || open(&plan, &tids, every, behind)));
+        let (plan, pace, behind) = (plan.stacks(), turns.pace, turns.sampling.price.behind);
+        turns.state = State::Opening(std::thread::spawn(move || open(&plan, &tids, pace, behind)));
     }
 
     /// Closes the probes that take stacks, beside the recording. What they have written must have been read.
@@ -212,7 +214,7 @@ impl Session {
         let Some(turns) = &mut self.turns else { return };
         for (number, mut collected) in self.streams.take_collected() {
             collected.lost += std::mem::take(&mut turns.lost);
-            turns.held.push(Held { number, every: turns.every, since: Instant::now(), collected });
+            turns.held.push(Held { number, every: turns.pace.mean, since: Instant::now(), collected });
         }
         // Now, because the process may not be there later.
         if let (Some(symbols), Some(collector)) = (self.streams.pen.recording().symbols(), &turns.collector) {

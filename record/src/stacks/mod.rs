@@ -25,7 +25,7 @@ use crate::census::Code;
 use crate::target::Target;
 use record::Sampled;
 use symbols::Symbols;
-pub use turns::{Rate, Sampling, StackPrice};
+pub use turns::{Pace, Rate, Sampling, StackPrice};
 use unwind::{Interpreter, Raw, Unwinder};
 
 /// Code that belongs nowhere may have been mapped since. It is looked for after this time, and after twice as long each time
@@ -134,7 +134,7 @@ impl Collector {
         })
     }
 
-    /// What the trace says of collected samples, of one hit of `every`. Where `code` is given, the Lua functions that were
+    /// What the trace says of collected samples, of one hit of `every` on average. Where `code` is given, the Lua functions that were
     /// running are told by it.
     pub fn tell(&self, every: u64, collected: Collected, code: Option<&Code>, anonymized: bool) -> Stacks {
         let Collected { first, calls, mut samples, lost, .. } = collected;

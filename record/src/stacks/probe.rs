@@ -3,7 +3,9 @@
 use std::collections::VecDeque;
 use std::io;
 
+use super::Pace;
 use super::record::{Record, Registers, STACK_BYTES, Sampled};
+use crate::clock::monotonic_ns;
 use crate::hits::Hit;
 use crate::sys::{PerfEvent, ProbeSpec, Ring, Tells};
 
@@ -32,7 +34,15 @@ pub struct StackProbe {
     /// The thread's last hit.
     last: Option<(u64, [u64; 4])>,
     lost: u64,
+    pace: Pace,
+    /// Samples since the pace was changed.
+    since: u64,
+    /// The first sample after this time is no good: the change made it.
+    changed: Option<u64>,
 }
+
+/// So many samples come at one pace.
+const STEADY: u64 = 16;
 
 /// A stack, its hit's time, and so a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +55,8 @@ pub struct Matched {
 
 impl StackProbe {
     /// Opens it. The breakpoint is the door's.
-    pub fn open(door: &ProbeSpec, tid: i32, every: u64, behind: bool, bytes: usize) -> io::Result<StackProbe> {
+    pub fn open(door: &ProbeSpec, tid: i32, mut pace: Pace, behind: bool, bytes: usize) -> io::Result<StackProbe> {
+        let every = pace.draw();
         // Nobody waits for this ring: the hits', which fills too, is waited for.
         let spec = ProbeSpec { watermark: Some(u32::MAX), tells: Tells::Stack { every }, ..door.clone() };
         let event = PerfEvent::open(&spec, tid)?;
@@ -56,7 +67,17 @@ impl StackProbe {
                 mapped => break mapped?,
             }
         };
-        Ok(StackProbe { event, ring, behind, waiting: VecDeque::new(), last: None, lost: 0 })
+        Ok(StackProbe {
+            event,
+            ring,
+            behind,
+            waiting: VecDeque::new(),
+            last: None,
+            lost: 0,
+            pace,
+            since: 0,
+            changed: None,
+        })
     }
 
     /// Has stacks taken from here on.
@@ -66,9 +87,11 @@ impl StackProbe {
 
     /// Empties the ring; `take` makes a number of a stack.
     pub fn read(&mut self, mut take: impl FnMut(&Sampled<'_>) -> u32) {
-        let StackProbe { ring, waiting, lost, .. } = self;
+        let StackProbe { ring, waiting, lost, since, changed, .. } = self;
         ring.drain(None, |bytes| match Record::parse(bytes) {
+            Record::Sampled(sampled) if changed.is_some_and(|changed| sampled.time > changed) => *changed = None,
             Record::Sampled(sampled) => {
+                *since += 1;
                 let Registers { di, si, dx, cx, .. } = sampled.registers;
                 let stack = take(&sampled);
                 waiting.push_back(Waiting { time: sampled.time, arguments: [di, si, dx, cx], stack, hit: None });
@@ -76,6 +99,13 @@ impl StackProbe {
             Record::Lost(count) => *lost += count,
             Record::Other => {}
         });
+        if self.since >= STEADY && self.pace.mean > 1 {
+            let now = monotonic_ns();
+            // Where it cannot be changed it stays as it is.
+            if self.event.set_period(self.pace.draw()).is_ok() {
+                (self.since, self.changed) = (0, Some(now));
+            }
+        }
     }
 
     /// Takes the next hit of the thread, before it is passed on. What is known of hits before it goes to `each`.

@@ -65,12 +65,38 @@ impl Sampling {
         self.price.stack_ns.div_ceil(self.one)
     }
 
-    /// In a turn, one hit of so many: so many that on average it is as asked for, and a prime number, so that no loop of
-    /// the program's keeps step with it. `dice` is any number.
-    pub fn every(&self, dice: u64) -> u64 {
-        let mean = (self.one / self.turns).max(1);
-        let drawn = mean - mean / 5 + dice % (mean / 5 * 2 + 1);
-        if mean == 1 { 1 } else { (drawn..).find(|number| is_prime(*number)).unwrap_or(drawn) }
+    /// The pace of a turn, by any number.
+    pub fn pace(&self, seed: u64) -> Pace {
+        Pace { mean: (self.one / self.turns).max(1), dice: seed | 1 }
+    }
+}
+
+/// One hit of so many, on average: of each few samples another number, lest a loop of the program's keep step with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// The average.
+    pub mean: u64,
+    /// 0 if it is to stay.
+    dice: u64,
+}
+
+impl Pace {
+    /// Always the same number.
+    pub fn steady(every: u64) -> Pace {
+        Pace { mean: every, dice: 0 }
+    }
+
+    /// The next number: a prime, half as much or half as much again as the average at most, or a little more. (George
+    /// Marsaglia's xorshift with 13, 7, 17.)
+    pub fn draw(&mut self) -> u64 {
+        if self.dice == 0 {
+            return self.mean;
+        }
+        self.dice ^= self.dice << 13;
+        self.dice ^= self.dice >> 7;
+        self.dice ^= self.dice << 17;
+        let drawn = self.mean - self.mean / 2 + (self.dice >> 11) % (self.mean / 2 * 2 + 1);
+        if self.mean == 1 { 1 } else { (drawn..).find(|number| is_prime(*number)).unwrap_or(drawn) }
     }
 }
 
@@ -119,12 +145,13 @@ mod tests {
     #[test]
     fn turns_sample_more_often_by_primes() {
         let sampling = Sampling { one: 1000, turns: 8, price: PRICE };
-        for dice in 0..1000 {
-            let every = sampling.every(dice);
-            assert!((100..=157).contains(&every) && is_prime(every), "{every}");
-        }
+        let mut pace = sampling.pace(7);
+        let drawn = [(); 1000].map(|()| pace.draw());
+        assert!(drawn.iter().all(|every| (63..=191).contains(every) && is_prime(*every)), "{drawn:?}");
+        let mean = drawn.iter().sum::<u64>() / 1000;
+        assert!(mean.abs_diff(pace.mean) < 10, "{mean}");
         let all = Sampling::new(Rate::One(1), 1000, PRICE);
-        assert_eq!((all.turns, all.every(7)), (1, 1));
+        assert_eq!((all.turns, all.pace(7).draw()), (1, 1));
     }
 
     #[test]

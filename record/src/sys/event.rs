@@ -131,6 +131,14 @@ impl PerfEvent {
         check(unsafe { perf::ioctls::ENABLE(self.fd.as_raw_fd(), 0) })
     }
 
+    /// From the next hit on, which writes a record in any case, one of so many does.
+    pub fn set_period(&self, every: u64) -> io::Result<()> {
+        // The bindings have it as a number; it is where the number is.
+        let place = &raw const every as u64;
+        // SAFETY: the kernel reads one u64 at the address, which lives until the call returns.
+        check(unsafe { perf::ioctls::PERIOD(self.fd.as_raw_fd(), place) })
+    }
+
     /// The number that this event's records carry.
     pub fn id(&self) -> io::Result<u64> {
         let mut id = 0u64;

@@ -57,7 +57,7 @@ pub struct Place {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct About {
-    /// Of each thread's calls one of so many was sampled, while stacks were taken.
+    /// Of each thread's calls one of so many was sampled on average, while stacks were taken.
     pub every: u64,
     /// The first call that could have been sampled. Calls of a VM are numbered from 0 in each file, in the order of its
     /// stream.
