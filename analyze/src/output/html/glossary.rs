@@ -102,8 +102,16 @@ pub(super) const TERMS: [Term; 60] = [
          steady: it hardly changed.",
         "A cache that still fills looks the same as a leak: record again when it should be full.",
     ),
-    term("samples", "Sampled calls that a share rests on.", "Below some ten it says little: sample more calls, or longer."),
-    term("share", "The part among all samples, between 0 and 1, by what they weigh; low and high are its interval.", ""),
+    term(
+        "samples",
+        "Sampled calls that a share rests on.",
+        "Below some ten it says little: sample more calls, or longer.",
+    ),
+    term(
+        "share",
+        "The part among all samples, between 0 and 1, by what they weigh; low and high are its interval.",
+        "",
+    ),
     term(
         "amount",
         "That share of the sum over all recorded calls, which is known: bytes asked for, calls, or bytes still in use.",
