@@ -175,10 +175,10 @@ fn operation_of(own: &[&Named], door: &Module, symbols: &Symbols) -> String {
         return NOT_TOLD.to_owned();
     }
     let stripped = match symbols.facts_of(door).map(|facts| facts.how) {
-        Some(How::None) | None => " (stripped)",
-        Some(_) => "",
+        Some(How::DebugInformation | How::SymbolTable) => "",
+        Some(How::ExportedNames | How::None) | None => " (stripped)",
     };
-    format!("{}{stripped}{}", file_name(&door.name), places.join(" from "))
+    format!("{}{stripped}{}", file_name(&door.name), places.join(" called at "))
 }
 
 /// For whom LuaJIT did it: the first frame that is not its own. Behind a function of another file the Lua line that has
@@ -189,7 +189,7 @@ fn site_of(frames: &[&Named], own: usize) -> String {
         match frame.code {
             Code::Lua => return frame.name.clone(),
             Code::Compiled => compiled = true,
-            Code::Other if is_system(frame) => {}
+            Code::Luajit | Code::Other if is_start(frame) => {}
             Code::Luajit | Code::Other if frame.code == Code::Other || frame.is_named && !is_luajit(&frame.name) => {
                 let function = function(frame);
                 let line = frames[at..].iter().find(|further| further.code == Code::Lua);
@@ -215,10 +215,11 @@ fn function(frame: &Named) -> String {
     }
 }
 
-/// Whether a frame is of the C library: what starts a program says nothing of who allocates.
-fn is_system(frame: &Named) -> bool {
+/// Whether a frame is of what starts a program: that says nothing of who allocates.
+fn is_start(frame: &Named) -> bool {
     let name = frame.module.as_deref().map(file_name).unwrap_or_default();
     ["libc.so", "libc-", "libpthread", "ld-linux", "ld-musl"].iter().any(|prefix| name.starts_with(prefix))
+        || frame.name == "_start"
 }
 
 /// `@/app/handler.lua:33 (function from line 20)`
@@ -293,7 +294,7 @@ mod tests {
         expect(&[("gc_sweep", Luajit), ("lj_gc_step", Luajit), ("lj_BC_TNEW", Luajit)], "collector", "interpreter");
         expect(&[("lj_tab_new", Luajit), ("unknown", Compiled), line], "table creation", line.0);
         expect(&[("lj_tab_new", Luajit), ("unknown", Compiled)], "table creation", "compiled code");
-        let started = [("lj_vm_x", Luajit), ("lua_pcall", Luajit), ("__libc_start_main", Other)];
+        let started = [("lj_vm_x", Luajit), ("lua_pcall", Luajit), ("__libc_start_main", Other), ("_start", Luajit)];
         expect(&started, "lj_vm_x", "interpreter");
         expect(&[("nginx+0x9", Luajit), ("mod.so+0x9", Other)], "nginx (stripped)+0x9", "mod.so+0x9");
         expect(&[], NOT_TOLD, "interpreter");

@@ -17,7 +17,7 @@ use crate::metrics::student;
 /// A share of a sum over all calls.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, JsonSchema)]
 pub struct Share {
-    /// Samples that it rests on.
+    /// Samples that it rests on: those that weigh anything.
     pub samples: u64,
     /// The share, between 0 and 1.
     pub share: f64,
@@ -86,7 +86,7 @@ impl Weighed {
             group_sums[*group] += weight;
             squares += weight * weight;
             let (samples, sums) = of.entry(*key).or_insert_with(|| (0, vec![0.0; self.groups]));
-            *samples += 1;
+            *samples += u64::from(*weight > 0.0);
             sums[*group] += weight;
         }
         let sum: f64 = group_sums.iter().sum();
@@ -146,7 +146,10 @@ mod tests {
         let shares = Weighed::new(&[turn], 1000).shares(&keys);
         assert!((shares.values().map(|share| share.share).sum::<f64>() - 1.0).abs() < 1e-9);
         assert!((shares.values().map(|share| share.amount).sum::<f64>() - 1000.0).abs() < 1e-6);
-        assert_eq!(shares.values().map(|share| share.samples).sum::<u64>(), 400);
+        assert_eq!(
+            shares.values().map(|share| share.samples).sum::<u64>(),
+            (0..400).filter(|at| at % 7 > 0).count() as u64
+        );
         let few = Weighed::new(&[vec![1.0; 3]], 10).shares(&[0, 0, 1]);
         assert!(few[&1].low < 0.07 && few[&1].high > 0.75, "{few:?}");
         // All that was seen weighs nothing: nothing is known.

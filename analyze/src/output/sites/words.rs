@@ -44,7 +44,7 @@ pub fn sentence(by: By, caller: &Caller) -> String {
     format!("{} ({}) {of}: {}, from {}", percent(share.share), interval(share), caller.operation, caller.site)
 }
 
-/// What shares rest on: `by 4,321 samples, one of 1,000 calls, taken over 96.0 % of 4,500,000 recorded calls; 12 lost;
+/// What shares rest on: `4,321 samples, one of 1,000 calls, 12 more are lost, over 96.0 % of 4,500,000 recorded calls;
 /// 812.3 MiB asked for`.
 pub fn basis(by: By, basis: &Basis) -> String {
     let every: Vec<String> = basis.every.iter().map(|every| words::thousands(*every)).collect();
@@ -61,10 +61,10 @@ pub fn basis(by: By, basis: &Basis) -> String {
         By::Calls => String::new(),
     };
     format!(
-        "{}, {one_of}{lost}, while {} of {} were recorded{total}",
+        "{}, {one_of}{lost}, over {} of {}{total}",
         words::count(basis.samples, "sample"),
         words::share(basis.covered, basis.calls),
-        words::count(basis.calls, "call"),
+        words::count(basis.calls, "recorded call"),
     )
 }
 
@@ -127,7 +127,7 @@ mod tests {
         };
         assert_eq!(
             super::basis(By::Bytes, &basis),
-            "43 samples, one of 100 to 1,000 calls, 2 more are lost, while 50.0 % of 10,000 calls were recorded; 2.0 KiB asked for"
+            "43 samples, one of 100 to 1,000 calls, 2 more are lost, over 50.0 % of 10,000 recorded calls; 2.0 KiB asked for"
         );
     }
 }
