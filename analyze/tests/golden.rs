@@ -38,6 +38,8 @@ const LINES: &[(&str, i32, &str)] = &[
     ("map.json", 0, "map nginx.ljt --format json"),
     ("map.csv", 0, "map nginx.ljt --format csv"),
     ("map.svg", 0, "map nginx.ljt --format svg"),
+    ("diff-kinds.txt", 0, "diff objects.ljt@40ms objects.ljt"),
+    ("diff-kinds.svg", 0, "diff objects.ljt@40ms objects.ljt --format svg"),
     ("map-kinds.txt", 0, "map objects.ljt --by kind --steps 3"),
     ("map-kinds.csv", 0, "map objects.ljt --by kind --at 200ms --format csv"),
     ("map-kinds.svg", 0, "map objects.ljt --by kind --format svg"),

@@ -82,7 +82,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let mut page = Page { heaps: &heaps, others, sections: Vec::new(), without: Vec::new() };
     let question = "What the heap consists of, by size: chunks in use, free chunks, segments, direct blocks.";
     page.add("stats", "By size", question, Ok(&heaps));
-    let question = "What kind of objects fill the heap: strings, tables and their parts, functions; what of them is garbage.";
+    let question =
+        "What kind of objects fill the heap: strings, tables and their parts, functions; what of them is garbage.";
     page.add("objects", "By kind", question, objects.as_ref());
     let question = "How the heap developed; when the collector ran; how much was asked for.";
     page.add("timeline", "Over time", question, Ok(&timeline));
