@@ -19,6 +19,7 @@ import sys
 import time
 
 import bench_analysis
+import bench_census
 import bench_production
 from bench_programs import (
     FOLDER,
@@ -37,8 +38,8 @@ from bench_programs import (
 BUILT = ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / "release"
 RESULTS = ROOT / "testdata/bench/results.json"
 
-# What --only takes: costs and replay; a saturated nginx; many and large traces, made up.
-PARTS = "calls", "production", "analysis"
+# What --only takes: costs and replay; a saturated nginx; many and large traces, made up; the census of a heap.
+PARTS = "calls", "production", "analysis", "census"
 
 # Workloads with their arguments.
 LOOP = "bench_loop", 1  # 0.5 million calls
@@ -285,6 +286,8 @@ def rows(raw):
         bench_production.rows(raw["production"], section, row)
     if "analysis" in raw:
         bench_analysis.rows(raw["analysis"], section, row)
+    if "census" in raw:
+        bench_census.rows(raw["census"], section, row)
     return table
 
 
@@ -388,7 +391,7 @@ def main():
         say(f"other programs run here (load {document['machine']['load_before']:.1f}): figures will spread")
     try:
         FOLDER.mkdir(0o755)
-        for program in ("record", "analyze", "examples/generate"):  # a build meanwhile must not change what is measured
+        for program in ("record", "analyze", "examples/generate", "examples/census"):  # a build meanwhile must not change what is measured
             shutil.copy2(BUILT / program, FOLDER)
         delete_stale_probes()
         if arguments.only in (None, "calls"):
@@ -396,6 +399,8 @@ def main():
         if arguments.only in (None, "analysis"):
             raw["analysis"] = bench_analysis.measure(min(arguments.rounds, 3), say)
             raw["analysis"]["load_before"] = machine()["load_before"]
+        if arguments.only in (None, "census"):
+            raw["census"] = bench_census.measure(arguments.rounds)
         if arguments.only in (None, "production"):
             raw["production"] = bench_production.measure(arguments.production_rounds, say)
             raw["production"]["load_before"] = machine()["load_before"]

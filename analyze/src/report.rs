@@ -9,8 +9,8 @@ use crate::metrics::advice::Advice;
 use crate::metrics::breakdown::ProcessMemory;
 use crate::metrics::breakdown::instance::Instance;
 use crate::metrics::lifetimes::Lifetimes;
-use crate::metrics::map::Map;
 use crate::metrics::map::grid::Grid;
+use crate::metrics::map::{By, Map};
 use crate::metrics::population::Populations;
 use crate::metrics::rates::Rates;
 use crate::metrics::timeline::{Lane, Scale};
@@ -110,6 +110,8 @@ pub struct MapReport {
     pub processes: Vec<Process>,
     /// How far the rest can be trusted.
     pub verdict: Verdict,
+    /// By what bytes are told apart.
+    pub by: By,
     /// The VMs asked for.
     pub vms: Vec<VmMaps>,
 }

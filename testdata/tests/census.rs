@@ -252,6 +252,37 @@ fn places_are_in_the_trace_only_if_asked_for() -> Result<()> {
     Ok(())
 }
 
+/// A window's keyframe gets one when the window is closed: that with which it ends, if there is one, else that with which it
+/// began.
+#[test]
+fn a_short_recording_in_windows_has_a_census() -> Result<()> {
+    const TEST: &str = "a_short_recording_in_windows_has_a_census";
+    if !may(TEST) {
+        return Ok(());
+    }
+    let folder = tempfile::tempdir()?;
+    let trace = folder.path().join("trace.ljt");
+    let mut program = Interpreter::gc64().start("paced", Some(3.0))?;
+    program.wait_ready()?;
+    program.go()?;
+    let pid = program.pid().to_string();
+    // One window, long before the recording's end.
+    let how = ["--max-overhead=20%", "--window=300ms", "--every=1m", "-d", "3s", "-p", &pid, "-o"];
+    let ran = record(how.iter().map(AsRef::as_ref).chain([trace.as_os_str()]))?;
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let found = censuses(&trace)?;
+    let trace = Trace::open(BufReader::new(File::open(&trace)?))?;
+    let times = |kind| {
+        let of_kind = trace.frames.iter().filter(move |frame| frame.head.kind == kind);
+        of_kind.map(|frame| frame.head.start).collect::<Vec<_>>()
+    };
+    let (keyframes, censuses) = (times(Kind::Keyframe), times(Kind::Census));
+    let of_window = censuses.first().is_some_and(|first| keyframes.iter().take(2).any(|keyframe| keyframe == first));
+    assert!(of_window, "{}", ran.stderr);
+    found.iter().for_each(|labelled| check(labelled, "in windows"));
+    Ok(())
+}
+
 /// Whatever the program is at: compiling, collecting, in the middle of making an object.
 #[test]
 fn every_byte_is_known_of_programs_at_work() -> Result<()> {

@@ -6,13 +6,15 @@ use std::process::ExitCode;
 use anyhow::{Result, anyhow, bail};
 use clap::Args;
 
-use super::{breakdown, exit_code, rates, stats, write};
+use super::{breakdown, exit_code, objects, rates, stats, write};
 use crate::cli::{Input, Of, Written, parse_moment};
 use crate::metrics::breakdown::ProcessMemory;
 use crate::metrics::breakdown::instance::role;
 use crate::metrics::diff::pairs::{Pairs, pair};
 use crate::metrics::diff::{Alone, Condition, DiffReport, ProcessPair, Side, VmPair};
+use crate::metrics::objects::{Growth, VmObjects};
 use crate::metrics::rates::Rates;
+use crate::replay::Plan;
 use crate::replay::verdict::Judgement;
 use crate::report::{Asked, BreakdownReport, RatesReport, Report, VmReport};
 use crate::source::Source;
@@ -98,6 +100,7 @@ struct Found {
     heaps: Result<Report>,
     rates: Result<RatesReport>,
     memory: Result<BreakdownReport>,
+    objects: Vec<VmObjects>,
 }
 
 /// Compares; a condition whose figure is not known is an error.
@@ -105,6 +108,7 @@ pub fn report(a: &Operand, b: &Operand, of: Of, conditions: &[Condition]) -> Res
     // Rates are of a whole recording: two moments of one have the same.
     let with_rates = a.0 != b.0;
     let (a, b) = (find(a, of, with_rates)?, find(b, of, with_rates)?);
+    let (objects_a, objects_b) = (a.objects, b.objects);
     let mut report = DiffReport {
         vms: Vec::new(),
         processes: Vec::new(),
@@ -122,7 +126,7 @@ pub fn report(a: &Operand, b: &Operand, of: Of, conditions: &[Condition]) -> Res
         bail!("there is nothing to compare: {}", report.left_out.join("; "));
     }
     if let Some((a, b)) = heaps {
-        report.vms(a, b, rates);
+        report.vms(a, b, rates, (&objects_a, &objects_b));
     }
     if let Some((a, b)) = memory {
         report.processes(a, b);
@@ -166,13 +170,29 @@ fn find((path, asked): &Operand, of: Of, with_rates: bool) -> Result<Found> {
         (Err(error), Err(_)) => bail!("{name}: {error:#}"),
     };
     let side = Side { source: name, header: trace.header.clone(), processes, verdict, asked: *asked };
-    Ok(Found { side, heaps, rates, memory })
+    // Where there is no census, kinds are not compared.
+    let objects = match &heaps {
+        Ok(heaps) => {
+            let vms: Vec<u32> = heaps.vms.iter().map(|vm| vm.number).collect();
+            let found =
+                objects::found(&side.source, &trace, &Plan::new(&trace)?, &vms, (None, *asked), heaps.verdict.clone());
+            found.map(|found| found.vms).unwrap_or_default()
+        }
+        Err(_) => Vec::new(),
+    };
+    Ok(Found { side, heaps, rates, memory, objects })
 }
 
 impl DiffReport {
     /// In two traces of one recording a VM is itself; else the first HTTP VM of an nginx's workers is compared with the
     /// first one of the other's, and so on.
-    fn vms(&mut self, a: Report, b: Report, rates: Option<(RatesReport, RatesReport)>) {
+    fn vms(
+        &mut self,
+        a: Report,
+        b: Report,
+        rates: Option<(RatesReport, RatesReport)>,
+        (objects_a, objects_b): (&[VmObjects], &[VmObjects]),
+    ) {
         let same = self.is_one_recording();
         let key = |report: &Report, vm: &VmReport| {
             if same { [vm.number.to_string(), String::new()] } else { [process(report, vm), vm.vm.label.clone()] }
@@ -186,7 +206,10 @@ impl DiffReport {
             let (a, b) = (a.vms[at_a].clone(), b.vms[at_b].clone());
             let rates =
                 rates.as_ref().and_then(|(all_a, all_b)| rates_of(all_a, a.number).zip(rates_of(all_b, b.number)));
-            self.vms.push(VmPair { a, b, rates });
+            let of = |objects: &[VmObjects], number| objects.iter().find(|vm| vm.number == number).cloned();
+            let kinds = of(objects_a, a.number).zip(of(objects_b, b.number));
+            let kinds = kinds.map(|(a, b)| Growth::between((a.time, &a.objects), (b.time, &b.objects)));
+            self.vms.push(VmPair { a, b, rates, kinds });
         }
     }
 

@@ -7,10 +7,11 @@ use anyhow::{Result, anyhow, bail};
 use clap::Args;
 use rayon::prelude::*;
 use shared::Nanos;
+use shared::trace::reader::Frame;
 
-use super::{damage, exit_code, stats, vms, write};
+use super::{damage, exit_code, objects, stats, vms, write};
 use crate::cli::{Input, Of, Period, Written, parse_duration, parse_moment};
-use crate::metrics::map::Map;
+use crate::metrics::map::{By, Map};
 use crate::output::words;
 use crate::replay::Plan;
 use crate::replay::run::Replayed;
@@ -41,6 +42,9 @@ pub struct Arguments {
     /// From when to when
     #[command(flatten)]
     pub period: Period,
+    /// By what bytes are told apart
+    #[arg(long, value_enum, default_value_t)]
+    pub by: By,
     /// Of which VMs
     #[command(flatten)]
     pub of: Of,
@@ -86,7 +90,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let moments = arguments.moments()?;
     let source = Source::of(&arguments.input)?;
     let trace = source.open()?;
-    let report = report(&source.to_string(), &trace, &moments, arguments.of.vm, arguments.of.pid)?;
+    let report = report(&source.to_string(), &trace, &moments, arguments.by, &arguments.of)?;
     write(&report, &arguments.written)?;
     let exact = report.vms.iter().flat_map(|vm| &vm.maps).all(|(moment, _)| moment.is_as_meant());
     Ok(if exact { exit_code(&report.verdict) } else { ExitCode::from(2) })
@@ -94,17 +98,15 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
 
 /// The maps of one or all VMs. For the end and the peak the whole trace is replayed, and the verdict is about all of it; for
 /// times only what leads there.
-pub fn report(
-    source: &str,
-    trace: &FileTrace,
-    moments: &Moments,
-    only: Option<u32>,
-    pid: Option<u32>,
-) -> Result<MapReport> {
+pub fn report(source: &str, trace: &FileTrace, moments: &Moments, by: By, of: &Of) -> Result<MapReport> {
     let plan = Plan::new(trace)?;
-    let numbers = vms(&plan, only, pid)?;
-    let whole = moments.need_everything().then(|| whole(trace, &plan));
-    let looking = Looking { trace, plan: &plan, whole: whole.as_ref() };
+    let numbers = vms(&plan, of.vm, of.pid)?;
+    if by == By::Kind {
+        objects::need_census(source, &plan, &numbers)?;
+    }
+    // The verdict on censuses is that on the trace.
+    let whole = (by == By::Kind || moments.need_everything()).then(|| whole(trace, &plan));
+    let looking = Looking { trace, plan: &plan, whole: whole.as_ref(), by };
     looking.report(source, moments, &numbers)
 }
 
@@ -120,7 +122,7 @@ pub fn after(
     numbers: &[u32],
     moments: &Moments,
 ) -> Result<MapReport> {
-    Looking { trace, plan, whole: Some(whole) }.report(source, moments, numbers)
+    Looking { trace, plan, whole: Some(whole), by: By::Allocator }.report(source, moments, numbers)
 }
 
 impl Moments {
@@ -151,6 +153,7 @@ struct Looking<'a> {
     plan: &'a Plan,
     /// If all of it was replayed.
     whole: Option<&'a Whole>,
+    by: By,
 }
 
 impl Looking<'_> {
@@ -166,7 +169,7 @@ impl Looking<'_> {
             bail!("{why}{}", damage(&verdict));
         }
         let vms = numbers.iter().zip(looked).filter_map(|(number, looked)| {
-            let (maps, without) = apart(looked);
+            let (maps, without) = apart(looked, self.by);
             let vm = self.plan.vms[number].clone();
             (!maps.is_empty()).then(|| VmMaps::new(*number, vm, maps, without))
         });
@@ -176,6 +179,7 @@ impl Looking<'_> {
             vms: vms.collect(),
             processes: self.plan.processes.clone(),
             verdict,
+            by: self.by,
         })
     }
 
@@ -255,6 +259,10 @@ impl Looking<'_> {
 
     /// Looks at a heap. The end and the peak need the whole replay.
     fn at(&self, vm: u32, asked: Asked) -> Looked {
+        if self.by == By::Kind {
+            let map = self.by_kind(vm, asked).map_err(|error| format!("{error:#}"));
+            return Looked { asked, map, replayed: None };
+        }
         let found = match (asked, self.whole) {
             (Asked::At(time), _) => heap_at(self.trace, self.plan, vm, time)
                 .map(|(heap, moment, replayed)| (heap, moment, Some(self.proof(vm, time, replayed)))),
@@ -267,6 +275,24 @@ impl Looking<'_> {
             Ok((heap, moment, replayed)) => Looked { asked, map: Ok((moment, Map::of(&heap))), replayed },
             Err(error) => Looked { asked, map: Err(format!("{error:#}")), replayed: None },
         }
+    }
+
+    /// Looks at the last census until a moment.
+    fn by_kind(&self, vm: u32, asked: Asked) -> Result<(Moment, Map)> {
+        let censuses: Vec<Frame> = self.plan.censuses.iter().filter(|frame| frame.head.vm == vm).copied().collect();
+        let until = match asked {
+            Asked::At(time) => time,
+            Asked::Peak => objects::peak(self.trace, &censuses),
+            Asked::End | Asked::Default => Nanos::MAX,
+        };
+        let Some(frame) = censuses.iter().rfind(|frame| frame.head.start <= until) else {
+            bail!("VM {vm} has no census until then");
+        };
+        let (heap, census) = objects::labelled(self.trace, frame)?;
+        let map = Map::by_kind(&heap, &census).map_err(|why| anyhow!("at byte {}: {why}", frame.offset))?;
+        let time = frame.head.start;
+        let asked = Asked::At(time);
+        Ok((Moment { time, asked, calls_since_keyframe: 0, short_of: None, between_windows: false }, map))
     }
 
     /// What a replay tells the verdict, without the heap.
@@ -316,7 +342,7 @@ fn nowhere(looked: &[Vec<Looked>], moments: &Moments) -> Option<String> {
 }
 
 /// The maps of a VM, and the moments without one: its heap is not known, or is not known to differ from the one before.
-fn apart(looked: Vec<Looked>) -> (Vec<(Moment, Map)>, Vec<Without>) {
+fn apart(looked: Vec<Looked>, by: By) -> (Vec<(Moment, Map)>, Vec<Without>) {
     let (mut maps, mut without): (Vec<(Moment, Map)>, Vec<Without>) = Default::default();
     for Looked { asked, map, .. } in looked {
         match map {
@@ -325,7 +351,7 @@ fn apart(looked: Vec<Looked>) -> (Vec<(Moment, Map)>, Vec<Without>) {
                     (other.time, other.calls_since_keyframe) == (moment.time, moment.calls_since_keyframe)
                 };
                 match maps.iter().find(same) {
-                    Some((shown, _)) => without.push(Without { asked, why: same_as(shown, &moment) }),
+                    Some((shown, _)) => without.push(Without { asked, why: same_as(shown, &moment, by) }),
                     None => maps.push((moment, map)),
                 }
             }
@@ -336,7 +362,8 @@ fn apart(looked: Vec<Looked>) -> (Vec<(Moment, Map)>, Vec<Without>) {
 }
 
 /// Why a moment has no map of its own, though one is known.
-fn same_as(shown: &Moment, moment: &Moment) -> String {
-    let why = moment.short_of.as_deref().unwrap_or("no call lies between");
+fn same_as(shown: &Moment, moment: &Moment, by: By) -> String {
+    let nothing = if by == By::Kind { "no census lies between" } else { "no call lies between" };
+    let why = moment.short_of.as_deref().unwrap_or(nothing);
     format!("the map at {} is the last known: {why}", words::time(shown.time))
 }

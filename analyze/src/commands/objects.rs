@@ -5,6 +5,8 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use clap::Args;
 use shared::Nanos;
+use shared::heap::Heap;
+use shared::trace::census::Census;
 use shared::trace::frame::Kind;
 use shared::trace::reader::Frame;
 
@@ -52,18 +54,25 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
 pub fn report(source: &str, trace: &FileTrace, moments: (Option<Asked>, Asked), of: &Of) -> Result<ObjectsReport> {
     let plan = Plan::new(trace)?;
     let asked = vms(&plan, of.vm, of.pid)?;
-    if !plan.censuses.iter().any(|frame| asked.contains(&frame.head.vm)) {
-        bail!(
-            "{source} has no census of these VMs: its recorder took none; record again with this version, \
-             `record --mode snapshot -p PID` is enough"
-        );
-    }
-    let mut verdict = whole(trace, &plan).verdict;
+    need_census(source, &plan, &asked)?;
+    found(source, trace, &plan, &asked, moments, whole(trace, &plan).verdict)
+}
+
+/// The objects of some VMs, by the verdict of a replay of the whole trace.
+pub(super) fn found(
+    source: &str,
+    trace: &FileTrace,
+    plan: &Plan,
+    vms: &[u32],
+    moments: (Option<Asked>, Asked),
+    mut verdict: Verdict,
+) -> Result<ObjectsReport> {
+    need_census(source, plan, vms)?;
     let (mut found, mut without, mut first) = (Vec::new(), Vec::new(), Nanos::MAX);
-    for number in asked {
+    for &number in vms {
         let censuses: Vec<Frame> = plan.censuses.iter().filter(|frame| frame.head.vm == number).copied().collect();
         first = censuses.iter().map(|frame| frame.head.start).fold(first, Nanos::min);
-        match vm(trace, &plan, &censuses, moments, &mut verdict)? {
+        match vm(trace, plan, &censuses, moments, &mut verdict)? {
             Some(objects) => found.push(objects),
             None => without.push(number),
         }
@@ -75,11 +84,22 @@ pub fn report(source: &str, trace: &FileTrace, moments: (Option<Asked>, Asked), 
     Ok(ObjectsReport {
         source: source.to_owned(),
         header: trace.header.clone(),
-        processes: plan.processes,
+        processes: plan.processes.clone(),
         verdict,
         vms: found,
         without,
     })
+}
+
+/// An error if there is no census of any of these VMs.
+pub(super) fn need_census(source: &str, plan: &Plan, vms: &[u32]) -> Result<()> {
+    if !plan.censuses.iter().any(|frame| vms.contains(&frame.head.vm)) {
+        bail!(
+            "{source} has no census of these VMs: its recorder took none; record again with this version, \
+             `record --mode snapshot -p PID` is enough"
+        );
+    }
+    Ok(())
 }
 
 /// One VM, by its censuses in order of time; none if there is none until the moment.
@@ -126,7 +146,7 @@ fn vm(
 }
 
 /// When the heap had the most bytes in use, by its censuses.
-fn peak(trace: &FileTrace, censuses: &[Frame]) -> Nanos {
+pub(super) fn peak(trace: &FileTrace, censuses: &[Frame]) -> Nanos {
     let bytes = |frame: &Frame| objects(trace, frame).map_or(0, |objects| objects.all.bytes);
     // Of equal ones the first.
     censuses.iter().rev().max_by_key(|frame| bytes(frame)).map_or(0, |frame| frame.head.start)
@@ -134,16 +154,21 @@ fn peak(trace: &FileTrace, censuses: &[Frame]) -> Nanos {
 
 /// A census counted with its keyframe.
 fn objects(trace: &FileTrace, frame: &Frame) -> Result<Objects> {
-    let census = trace.census(frame)?;
-    let head = frame.head;
-    let of_it = |kind| {
-        trace.frames.iter().find(move |other| {
-            let (vm, time) = (other.head.vm, (other.head.start, other.head.end));
-            other.head.kind == kind && vm == head.vm && time == (head.start, head.end)
-        })
-    };
-    let Some(keyframe) = of_it(Kind::Keyframe) else { bail!("a census at byte {} has no keyframe", frame.offset) };
-    let heap = trace.keyframe(keyframe)?.heap;
-    let names = of_it(Kind::Names).map(|frame| trace.names(frame)).transpose()?;
+    let (heap, census) = labelled(trace, frame)?;
+    let names = of_the_same(trace, frame, Kind::Names).map(|frame| trace.names(frame)).transpose()?;
     Objects::of(&heap, &census, names.as_ref()).map_err(|why| anyhow::anyhow!("at byte {}: {why}", frame.offset))
+}
+
+/// A census, and the heap that it is of.
+pub(super) fn labelled(trace: &FileTrace, frame: &Frame) -> Result<(Heap, Census)> {
+    let Some(keyframe) = of_the_same(trace, frame, Kind::Keyframe) else {
+        bail!("a census at byte {} has no keyframe", frame.offset)
+    };
+    Ok((trace.keyframe(keyframe)?.heap, trace.census(frame)?))
+}
+
+/// The frame of a kind that is about the same VM and time.
+fn of_the_same<'a>(trace: &'a FileTrace, frame: &Frame, kind: Kind) -> Option<&'a Frame> {
+    let of_it = |frame: &Frame| (frame.head.vm, frame.head.start, frame.head.end);
+    trace.frames.iter().find(|other| other.head.kind == kind && of_it(other) == of_it(frame))
 }

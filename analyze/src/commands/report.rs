@@ -8,7 +8,7 @@ use clap::Args;
 use shared::Nanos;
 
 use super::timeline::POINTS;
-use super::{breakdown, exit_code, growth, lifetimes, map, rates, sites, stats, timeline, vms, with_output};
+use super::{breakdown, exit_code, growth, lifetimes, map, objects, rates, sites, stats, timeline, vms, with_output};
 use crate::cli::{self, Input, Of};
 use crate::metrics::followed::Followed;
 use crate::metrics::growth::Growth;
@@ -69,6 +69,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     if let Ok(growth) = &mut growth {
         growth.vms.retain(|vm| is_shown(Some(vm.number)));
     }
+    let objects = objects::found(&name, &trace, &plan, &shown, (None, Asked::Default), whole.verdict.clone());
     let map = map::after(&name, &trace, &plan, &whole, &shown, &map::Moments::Default);
     let lifetimes = lifetimes::has_calls(&plan, &shown).map(|()| {
         let mut found = lifetimes::found(&name, &trace, &plan, &followed, whole.verdict.clone());
@@ -87,6 +88,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let mut page = Page { heaps: &heaps, others, sections: Vec::new(), without: Vec::new() };
     let question = "What the heap consists of, by size: chunks in use, free chunks, segments, direct blocks.";
     page.add("stats", "By size", question, Ok(&heaps));
+    let question =
+        "What kind of objects fill the heap: strings, tables and their parts, functions; what of them is garbage.";
+    page.add("objects", "By kind", question, objects.as_ref());
     let question = "How the heap developed; when the collector ran; how much was asked for.";
     page.add("timeline", "Over time", question, Ok(&timeline));
     let question = "Which sizes grow, and whether from one collector cycle to the next: what may leak.";

@@ -15,6 +15,7 @@ pub(crate) const SUBJECT: Subject = Subject {
         "gc64.ljt@20ms gc64.ljt@peak",
         "gc64.ljt nogc64.ljt",
         "nginx.ljt@300ms nginx.ljt",
+        "objects.ljt@40ms objects.ljt",
         "snapshot.ljt sampled.ljt",
         "threads.ljt@50ms threads.ljt",
     ],
@@ -58,6 +59,13 @@ fn rows(found: &Table, json: &Value) {
                 let mut row = both(&class[format!("{what}_a")], &class[format!("{what}_b")]);
                 row.extend(row!({"size_from": class["size_from"], "size_to": size_to(&class["size_from"])}));
                 push(&scope, &format!("{}_{what}", word(&class["population"])), row);
+            }
+        }
+        for kind in all(&pair["kinds"]["kinds"]) {
+            for what in ["count", "bytes"] {
+                let mut row = both(&kind["before"][what], &kind["after"][what]);
+                row.extend(row!({"kind": kind["kind"]}));
+                push(&scope, &format!("objects_{what}"), row);
             }
         }
     }
@@ -123,8 +131,18 @@ fn text(json: &Value) -> Vec<Said> {
             told.push(said(&words::size_class(whole(&class["size_from"])), figures));
         }
     }
+    for kind in kinds(json).filter(|kind| kind["before"] != kind["after"]) {
+        let [a, b] = [&kind["before"], &kind["after"]];
+        let figures = [thousands(&a["count"]), thousands(&b["count"]), bytes(&a["bytes"]), bytes(&b["bytes"])];
+        told.push(said(word(&kind["kind"]), figures));
+    }
     told.extend(owners(json));
     told
+}
+
+/// The kinds of objects of both sides.
+fn kinds(json: &Value) -> impl Iterator<Item = &Value> {
+    all(&json["vms"]).iter().flat_map(|pair| all(&pair["kinds"]["kinds"]))
 }
 
 /// What owners had resident on both sides.
@@ -167,5 +185,8 @@ fn drawn(json: &Value) -> Drawn {
         all(&pair["figures"]).iter().for_each(|one| drawn.everywhere(figure(one, ":")));
     }
     drawn.drawn.extend(owners(json));
+    let kinds =
+        kinds(json).map(|kind| said(word(&kind["kind"]), ["before", "after"].map(|side| bytes(&kind[side]["bytes"]))));
+    drawn.drawn.extend(kinds);
     drawn
 }

@@ -2,6 +2,7 @@
 
 use analyze::output::words;
 use serde_json::Value;
+use shared::trace::census::ObjectKind;
 
 use crate::json::{all, bytes, text as word, thousands, whole};
 use crate::shown::{Said, said};
@@ -15,6 +16,7 @@ pub(crate) const SUBJECT: Subject = Subject {
         "gc64.ljt --at peak",
         "nginx.ljt --steps 3",
         "nogc64.ljt",
+        "objects.ljt --by kind",
         "sampled.ljt",
         "snapshot.ljt",
         "threads.ljt",
@@ -58,6 +60,13 @@ fn rows(found: &Table, json: &Value) {
                 "kept_for_good": mapping["kept_for_good"],
             });
             row.extend(KINDS.map(|kind| (kind.to_owned(), of(mapping, kind).into())));
+            // Of maps by kind each mapping has some.
+            if mapping["kinds"].is_object() {
+                row.extend(ObjectKind::ALL.map(|kind| {
+                    let bytes = mapping["kinds"][kind.name()].as_u64().unwrap_or(0);
+                    (format!("{}_bytes", kind.name().replace(' ', "_")), bytes.into())
+                }));
+            }
             rows.push(row);
         }
     }
@@ -74,6 +83,14 @@ fn sums(map: &Value) -> Said {
     let parts = ["used", "own", "binned", "dv", "top", "overhead"].map(|kind| sum(&format!("{kind}_bytes")));
     let ends = [thousands(&map["segment_bytes"]), segments, sum("direct_bytes")];
     said("used", parts.into_iter().chain(ends).chain((blocks != "0").then_some(blocks)))
+}
+
+/// What its blocks are, the largest kinds first.
+fn kinds(map: &Value) -> Option<Said> {
+    let mut kinds: Vec<u64> = map["sum"]["kinds"].as_object()?.values().map(whole).collect();
+    kinds.sort_unstable();
+    let sum = kinds.iter().sum();
+    Some(said("kind:", kinds.iter().rev().flat_map(|bytes| [words::bytes(*bytes), words::share(*bytes, sum)])))
 }
 
 /// Segments that stand out in the same way, in sum.
@@ -117,6 +134,7 @@ fn text(json: &Value) -> Vec<Said> {
     let mut told = Vec::new();
     for (_, map) in maps(json) {
         told.push(sums(map));
+        told.extend(kinds(map));
         told.extend(remarkable(map));
         // Of very many only some are told.
         if remarks(map).count() < 3 {
@@ -133,6 +151,7 @@ fn drawn(json: &Value) -> Drawn {
     let mut drawn = Drawn::default();
     for (_, map) in maps(json) {
         drawn.everywhere(sums(map));
+        kinds(map).into_iter().for_each(|kinds| drawn.everywhere(kinds));
         remarkable(map).for_each(|one| drawn.everywhere(one));
         // What is used of each stretch of addresses, down the side.
         let used = all(&map["rows"]).iter().map(|row| {

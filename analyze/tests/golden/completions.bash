@@ -777,7 +777,7 @@ _analyze() {
             return 0
             ;;
         analyze__subcmd__map)
-            opts="-o -j -h --at --every --steps --from --to --vm --pid --format --output --threads --help"
+            opts="-o -j -h --at --every --steps --from --to --by --vm --pid --format --output --threads --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -801,6 +801,10 @@ _analyze() {
                     ;;
                 --to)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --by)
+                    COMPREPLY=($(compgen -W "allocator kind" -- "${cur}"))
                     return 0
                     ;;
                 --vm)

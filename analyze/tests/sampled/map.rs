@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::io::BufReader;
 use std::path::Path;
 
-use analyze::cli::{self, Command};
+use analyze::cli::{self, Command, Of};
 use analyze::commands::map::{Moments, report};
+use analyze::metrics::map::By;
 use analyze::metrics::population::Populations;
 use analyze::output::{self, Format, Options};
 use analyze::replay::verdict::Judgement;
@@ -67,11 +68,11 @@ fn moments(words: &str) -> Moments {
 }
 
 fn map(bytes: &[u8], words: &str) -> MapReport {
-    report("made", &open(bytes), &moments(words), None, None).expect("maps")
+    report("made", &open(bytes), &moments(words), By::Allocator, &Of::default()).expect("maps")
 }
 
 fn fails(bytes: &[u8], words: &str) -> String {
-    let error = report("made", &open(bytes), &moments(words), None, None).expect_err("no maps");
+    let error = report("made", &open(bytes), &moments(words), By::Allocator, &Of::default()).expect_err("no maps");
     let error = format!("{error:#}");
     assert_eq!(error.lines().count(), 1, "{error}");
     error
@@ -177,11 +178,20 @@ fn a_vm_that_is_not_born_yet_does_not_keep_others_from_their_maps() {
     assert!(text.contains("no map of 0.001 s: the heap of VM 3 is known from 3ms on"), "{text}");
     let one = report_of(&full(3, 100), Some(2), None);
     assert_eq!((one.vms.len(), one.vms[0].number), (1, 2));
-    assert!(analyze::commands::map::report("made", &open(&full(1, 9)), &Moments::Default, Some(7), None).is_err());
+    assert!(
+        analyze::commands::map::report(
+            "made",
+            &open(&full(1, 9)),
+            &Moments::Default,
+            By::Allocator,
+            &Of { vm: Some(7), pid: None }
+        )
+        .is_err()
+    );
 }
 
 fn report_of(bytes: &[u8], vm: Option<u32>, pid: Option<u32>) -> MapReport {
-    report("made", &open(bytes), &Moments::Default, vm, pid).expect("maps")
+    report("made", &open(bytes), &Moments::Default, By::Allocator, &Of { vm, pid }).expect("maps")
 }
 
 #[test]

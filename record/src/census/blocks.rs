@@ -3,7 +3,7 @@
 
 use shared::Addr;
 use shared::heap::layout::{self, DIRECT_FOOT, HEADER, INUSE, MIN_CHUNK, request_to_chunk};
-use shared::heap::{Heap, Segment};
+use shared::heap::{Chunk, Heap, Segment};
 use shared::trace::census::{Label, ObjectKind};
 
 use super::{DIRECT_HEAD, Image};
@@ -29,11 +29,24 @@ pub(super) struct Block<'a> {
     pub(super) direct: bool,
     /// What its owner may use; of a direct block the first of it.
     pub(super) bytes: &'a [u8],
-    /// Its piece and cell, or its place among the direct blocks.
-    place: (usize, usize),
+    place: Place,
+}
+
+/// Where a block's label is kept.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    direct: bool,
+    /// Its piece, or its number among the direct blocks.
+    at: u32,
+    cell: u32,
 }
 
 impl Block<'_> {
+    /// Where its label is kept: less to remember than the block.
+    pub(super) fn place(&self) -> Place {
+        self.place
+    }
+
     /// Whether a request for so many bytes may have been given this block.
     pub(super) fn fits(&self, bytes: u64) -> bool {
         if self.direct {
@@ -108,14 +121,27 @@ impl<'a> Blocks<'a> {
         let size = u64::from_le_bytes(head.try_into().ok()?) & !INUSE;
         let room = usize::try_from(size.checked_sub(layout::CHUNK_OVERHEAD)?).ok()?;
         let bytes = piece.bytes.get(offset..offset.checked_add(room)?)?;
-        Some(Block { start: addr, size, direct: false, bytes, place: (at, offset >> CELL) })
+        Some(Block { start: addr, size, direct: false, bytes, place: in_piece(at, offset) })
+    }
+
+    /// The block of a chunk in use, which is in this piece or in a later one.
+    fn of_chunk(&self, at: &mut usize, chunk: &Chunk) -> Option<Block<'a>> {
+        while !self.pieces.get(*at)?.segment.contains(chunk.addr) {
+            *at += 1;
+        }
+        let (piece, start) = (&self.pieces[*at], chunk.addr + HEADER);
+        let offset = (start - piece.segment.base) as usize;
+        let room = usize::try_from(chunk.size.checked_sub(layout::CHUNK_OVERHEAD)?).ok()?;
+        let bytes = piece.bytes.get(offset..offset.checked_add(room)?)?;
+        Some(Block { start, size: chunk.size, direct: false, bytes, place: in_piece(*at, offset) })
     }
 
     fn find_direct(&self, addr: Addr) -> Option<Block<'a>> {
         let base = addr.checked_sub(HEADER)?;
         let at = self.heap.direct.binary_search_by_key(&base, |direct| direct.base).ok()?;
         let (bytes, size) = (self.direct[at].0, self.heap.direct[at].size);
-        Some(Block { start: addr, size, direct: true, bytes, place: (at, 0) })
+        let place = Place { direct: true, at: at as u32, cell: 0 };
+        Some(Block { start: addr, size, direct: true, bytes, place })
     }
 
     /// What was copied at an address, as far as it is there.
@@ -127,8 +153,8 @@ impl<'a> Blocks<'a> {
 
     /// A block's label.
     pub(super) fn label(&self, block: &Block<'_>) -> Label {
-        let (at, cell) = block.place;
-        if block.direct { self.direct[at].1 } else { label(self.pieces[at].cells[cell]) }
+        let Place { direct, at, cell } = block.place;
+        if direct { self.direct[at as usize].1 } else { label(self.pieces[at as usize].cells[cell as usize]) }
     }
 
     /// Whether nothing is known of it yet.
@@ -138,11 +164,15 @@ impl<'a> Blocks<'a> {
 
     /// Says what it is.
     pub(super) fn set(&mut self, block: &Block<'_>, label: Label) {
-        let (at, cell) = block.place;
-        if block.direct {
-            self.direct[at].1 = label;
+        self.set_at(block.place, label);
+    }
+
+    /// Says what the block is whose label is kept there.
+    pub(super) fn set_at(&mut self, Place { direct, at, cell }: Place, label: Label) {
+        if direct {
+            self.direct[at as usize].1 = label;
         } else {
-            let cell = &mut self.pieces[at].cells[cell];
+            let cell = &mut self.pieces[at as usize].cells[cell as usize];
             *cell = *cell & SECOND | label.kind as u8 | if label.garbage { GARBAGE } else { 0 };
         }
     }
@@ -158,9 +188,11 @@ impl<'a> Blocks<'a> {
     pub(super) fn in_order(&self) -> impl Iterator<Item = Result<Block<'a>, Label>> + use<'_, 'a> {
         let heap = self.heap;
         let used = heap.chunks.iter().filter(|chunk| chunk.used);
-        let chunks = used.map(|chunk| match chunk.size {
+        // Chunks ascend, and so do pieces: the next one is not looked for.
+        let mut at = 0;
+        let chunks = used.map(move |chunk| match chunk.size {
             layout::FENCEPOST => Err(Label { kind: ObjectKind::Allocator, garbage: false }),
-            _ => self.find(chunk.addr + HEADER).ok_or_else(Label::default),
+            _ => self.of_chunk(&mut at, chunk).ok_or_else(Label::default),
         });
         let direct = heap.direct.iter().map(|direct| self.find_direct(direct.base + HEADER).ok_or_else(Label::default));
         chunks.chain(direct)
@@ -175,6 +207,11 @@ impl<'a> Blocks<'a> {
             }
         }
     }
+}
+
+/// A place so far into a piece. Segments and their number are far below 2^32.
+fn in_piece(at: usize, offset: usize) -> Place {
+    Place { direct: false, at: at as u32, cell: (offset >> CELL) as u32 }
 }
 
 fn label(cell: u8) -> Label {

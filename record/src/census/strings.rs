@@ -19,24 +19,31 @@ impl<'a, L: Memory> Walk<'a, L> {
     pub(super) fn label_strings(&mut self) -> Result<u64, String> {
         let blocks = self.blocks.in_order().take_while(|_| !self.is_stopped());
         let unknown = blocks.flatten().filter(|block| self.blocks.is_unknown(block));
-        let candidates: Vec<Block<'a>> =
-            unknown.filter(|block| Head(block.bytes).byte(self.layout.reference + 1) == gct::STRING).collect();
-        let of_layout = |place: [usize; 2]| candidates.iter().filter(move |block| is_string(block, place));
-        let counted = self.layout.strings.map(|place| (place, of_layout(place).count() as u64));
-        let with_table = counted.into_iter().filter_map(|(place, found)| {
-            let (table, counted) = self.string_table(found)?;
-            Some((place, found, table, counted))
+        let (mut candidates, mut counts) = (Vec::new(), [0; 2]);
+        for block in unknown {
+            let head = Head(block.bytes);
+            if head.byte(self.layout.reference + 1) != gct::STRING {
+                continue;
+            }
+            let fits = self.layout.strings.map(|layout| is_string(&block, layout));
+            if fits.contains(&true) {
+                counts.iter_mut().zip(fits).for_each(|(count, fits)| *count += u64::from(fits));
+                candidates.push((block.place(), fits, self.is_garbage(head.byte(self.layout.reference))));
+            }
+        }
+        let with_table = (0..counts.len()).filter_map(|layout| {
+            let (table, counted) = self.string_table(counts[layout])?;
+            Some((layout, table, counted))
         });
-        let Some((place, _, table, counted)) = with_table.max_by_key(|(_, found, ..)| *found) else {
-            let most = counted.map(|(_, found)| found).into_iter().max().unwrap_or_default();
+        let Some((layout, table, counted)) = with_table.max_by_key(|(layout, ..)| counts[*layout]) else {
+            let most = counts.into_iter().max().unwrap_or_default();
             return Err(format!("{most} strings were found, and no string table that counts as many"));
         };
-        for block in of_layout(place) {
-            let garbage = self.is_garbage(Head(block.bytes).byte(self.layout.reference));
-            self.blocks.set(block, Label { kind: ObjectKind::String, garbage });
+        for (place, _, garbage) in candidates.into_iter().filter(|(_, fits, _)| fits[layout]) {
+            self.blocks.set_at(place, Label { kind: ObjectKind::String, garbage });
         }
         self.blocks.set(&table, Label { kind: ObjectKind::StringTable, garbage: false });
-        self.string = place;
+        self.string = self.layout.strings[layout];
         Ok(counted)
     }
 

@@ -26,6 +26,9 @@ const EVERY: Duration = Duration::from_secs(9);
 pub(super) struct Censuses {
     last: Option<Instant>,
     under_way: Option<UnderWay>,
+    /// The heaps of the keyframe with which a window began: the processor is needed for its calls, so they wait until it is
+    /// closed, or the next keyframe needs their memory.
+    waiting: Option<Waiting>,
     /// The next keyframe gets one in any case.
     pub(super) wanted: bool,
     /// What they also collect.
@@ -45,6 +48,14 @@ struct UnderWay {
     time: (Nanos, Nanos),
 }
 
+/// A keyframe that is to get one.
+#[derive(Debug)]
+struct Waiting {
+    snapshot: Snapshot,
+    heaps: Arc<Heaps>,
+    time: (Nanos, Nanos),
+}
+
 impl Censuses {
     /// None yet; each is to collect this, too.
     pub(super) fn with(also: Wanted) -> Censuses {
@@ -60,9 +71,13 @@ impl Censuses {
 impl Session {
     /// Starts a census of the heaps of a keyframe, if it is time for one; else the copy's memory is free for the next.
     pub(super) fn start_census(&mut self, snapshot: Snapshot, heaps: &Arc<Heaps>, time: (Nanos, Nanos)) {
-        // While a window is open the processor is needed for its calls: on a busy machine hits would be lost.
-        if !self.censuses.is_due() || self.window.is_some() {
+        if !self.censuses.is_due() {
             self.arena = snapshot.into_arena();
+            return;
+        }
+        // While a window is open the processor is needed for its calls: on a busy machine hits would be lost.
+        if self.window.is_some() {
+            self.censuses.waiting = Some(Waiting { snapshot, heaps: Arc::clone(heaps), time });
             return;
         }
         (self.censuses.last, self.censuses.wanted) = (Some(Instant::now()), false);
@@ -76,6 +91,13 @@ impl Session {
         self.censuses.under_way = Some(UnderWay { thread, stop, time });
     }
 
+    /// Starts the one that waited for the window's end.
+    pub(super) fn start_waiting_census(&mut self) {
+        if let Some(Waiting { snapshot, heaps, time }) = self.censuses.waiting.take() {
+            self.start_census(snapshot, &heaps, time);
+        }
+    }
+
     /// Writes a census that is done.
     pub(super) fn census_if_done(&mut self) -> Result<()> {
         let done = self.censuses.under_way.as_ref().is_some_and(|census| census.thread.is_finished());
@@ -83,8 +105,11 @@ impl Session {
     }
 
     /// Ends a census under way, whose memory the next keyframe needs: calls may wait in the rings, so it is not waited for.
-    /// The next keyframe gets one instead.
+    /// The next keyframe gets one instead. So it does of one that waits.
     pub(super) fn stop_census(&mut self) -> Result<()> {
+        if let Some(waiting) = self.censuses.waiting.take() {
+            self.arena = waiting.snapshot.into_arena();
+        }
         self.census_if_done()?;
         if let Some(census) = &self.censuses.under_way {
             census.stop.store(true, Ordering::Relaxed);

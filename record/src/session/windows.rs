@@ -116,6 +116,7 @@ impl Session {
         self.note_losses()?;
         self.pay_hits();
         self.governor.closed();
+        self.start_waiting_census();
         Ok(())
     }
 }

@@ -10,6 +10,7 @@ use shared::trace::breakdown::Memory;
 use shared::trace::meta::{Header, Process};
 
 use super::breakdown::{Owner, ProcessMemory};
+use super::objects::Growth;
 use super::population::{Population, Populations, Tally};
 use super::rates::Rates;
 use crate::replay::verdict::Verdict;
@@ -61,6 +62,8 @@ pub struct VmPair {
     pub b: VmReport,
     /// What they ask of their allocators, if the calls of both are known.
     pub rates: Option<(Rates, Rates)>,
+    /// What kinds of objects became more, from A's last census until the moment to B's, if both have one.
+    pub kinds: Option<Growth>,
 }
 
 /// A process of A and one of B.
@@ -157,12 +160,13 @@ impl DiffReport {
         totals
     }
 
-    /// Nothing differs: no figure, no size class, no owner, and neither has what the other has not.
+    /// Nothing differs: no figure, no size class, no kind of objects, no owner, and neither has what the other has not.
     pub fn is_empty(&self) -> bool {
-        let vms = self
-            .vms
-            .iter()
-            .all(|pair| pair.a.populations == pair.b.populations && pair.rates.as_ref().is_none_or(|(a, b)| a == b));
+        let vms = self.vms.iter().all(|pair| {
+            let kinds = pair.kinds.iter().flat_map(|kinds| &kinds.kinds).all(|kind| kind.before == kind.after);
+            let rates = pair.rates.as_ref().is_none_or(|(a, b)| a == b);
+            pair.a.populations == pair.b.populations && rates && kinds
+        });
         let same = |pair: &ProcessPair| {
             pair.a.breakdown.total == pair.b.breakdown.total && pair.owners().iter().all(|(_, a, b)| a == b)
         };

@@ -5,6 +5,7 @@ use serde::Serialize;
 use shared::Addr;
 use shared::heap::layout::HEADER;
 use shared::heap::{Chunk, Direct, Heap, Segment};
+use shared::trace::census::ObjectKind;
 
 use super::{Kind, Mix};
 use crate::metrics::breakdown::heap::{keeps_for_good, within};
@@ -69,14 +70,16 @@ pub struct Mapping {
 
 impl Mapping {
     /// A direct block.
-    pub(super) fn direct(direct: &Direct) -> Mapping {
+    pub(super) fn direct(direct: &Direct, object: Option<ObjectKind>) -> Mapping {
+        let mut mix = Mix { direct: direct.size, ..Mix::default() };
+        object.into_iter().for_each(|object| mix.kinds.count(object, direct.size));
         Mapping {
             purpose: Purpose::Direct,
             base: direct.base,
             size: direct.size,
             first: false,
             mstate: false,
-            mix: Mix { direct: direct.size, ..Mix::default() },
+            mix,
             pinned_by: Tally { count: 1, bytes: direct.size },
             free_runs: 0,
             largest_free: 0,
@@ -110,8 +113,9 @@ impl Mapping {
     }
 
     /// Counts a piece of a segment.
-    pub(super) fn count(&mut self, bytes: u64, kind: Kind) {
+    pub(super) fn count(&mut self, bytes: u64, kind: Kind, object: Option<ObjectKind>) {
         self.mix.count(kind, bytes);
+        object.into_iter().for_each(|object| self.mix.kinds.count(object, bytes));
         match kind {
             Kind::Used => {
                 self.pinned_by.count += 1;

@@ -1,6 +1,7 @@
 //! The address space of a heap at a moment: what lies where, and what keeps it mapped.
 
 pub mod grid;
+mod kinds;
 mod mapping;
 
 use schemars::JsonSchema;
@@ -8,10 +9,12 @@ use serde::Serialize;
 use shared::Addr;
 use shared::heap::layout::{FENCEPOST, HEADER};
 use shared::heap::{Chunk, Direct, Heap, Segment};
+use shared::trace::census::{Census, ObjectKind};
 
 use self::grid::Grid;
 use super::breakdown::heap::within;
 
+pub use kinds::{By, GROUPS, Group, Kinds};
 pub use mapping::{Mapping, Purpose, Standing};
 
 /// Bytes by what they are to the allocator. In JSON, kinds without a byte are left out.
@@ -42,6 +45,9 @@ pub struct Mix {
     /// Blocks mapped on their own.
     #[serde(rename = "direct_bytes", skip_serializing_if = "is_zero")]
     pub direct: u64,
+    /// Used, direct and the allocator's own bytes by kind of object, if that was asked for.
+    #[serde(skip_serializing_if = "Kinds::is_empty")]
+    pub kinds: Kinds,
 }
 
 fn is_zero(bytes: &u64) -> bool {
@@ -89,6 +95,7 @@ impl Mix {
         for kind in KINDS {
             self.count(kind, other.of(kind));
         }
+        self.kinds.add(&other.kinds);
     }
 
     /// The bytes of a kind.
@@ -155,14 +162,31 @@ pub struct Map {
 impl Map {
     /// The map of a heap, in cells as fine as a sheet has room for.
     pub fn of(heap: &Heap) -> Map {
-        let ranges = heap.segments.iter().map(|segment| (segment.base, segment.size));
-        let ranges: Vec<(Addr, u64)> =
-            ranges.chain(heap.direct.iter().map(|direct| (direct.base, direct.size))).collect();
-        Map::in_cells(heap, Grid::over(&ranges, grid::ROWS, grid::LEAST_CELL).cell)
+        Map::in_cells(heap, Grid::over(&ranges(heap), grid::ROWS, grid::LEAST_CELL).cell)
+    }
+
+    /// The same with bytes by kind of object.
+    ///
+    /// # Errors
+    /// If the census is of another heap.
+    pub fn by_kind(heap: &Heap, census: &Census) -> Result<Map, String> {
+        let used = heap.chunks.iter().filter(|chunk| chunk.used).map(|chunk| chunk.addr);
+        let blocks: Vec<Addr> = used.chain(heap.direct.iter().map(|direct| direct.base)).collect();
+        if blocks.len() != census.labels.len() {
+            return Err(format!("a census has {} labels for {} blocks", census.labels.len(), blocks.len()));
+        }
+        let mut objects: Objects = blocks.into_iter().zip(census.labels.iter().map(|label| label.kind)).collect();
+        objects.sort_unstable();
+        Ok(Map::made(heap, Grid::over(&ranges(heap), grid::ROWS, grid::LEAST_CELL).cell, &objects))
     }
 
     /// The map of a heap in cells of so many bytes, a power of two.
     pub fn in_cells(heap: &Heap, cell: u64) -> Map {
+        Map::made(heap, cell, &Vec::new())
+    }
+
+    fn made(heap: &Heap, cell: u64, objects: &Objects) -> Map {
+        let object = |addr| Some(objects[objects.binary_search_by_key(&addr, |(block, _)| *block).ok()?].1);
         let mut cells = Cells { cell, cells: Vec::new() };
         let first = heap.segments.first();
         let mut mapped: Vec<Mapped> = heap.segments.iter().map(Mapped::Segment).collect();
@@ -172,15 +196,17 @@ impl Map {
             Mapped::Segment(segment) => {
                 let mut mapping = Mapping::segment(heap, segment, first == Some(*segment));
                 pieces(heap, segment, |addr, size, kind| {
-                    mapping.count(size, kind);
-                    cells.count(addr, size, kind);
+                    let object = object(addr);
+                    mapping.count(size, kind, object);
+                    cells.count(addr, size, kind, object);
                 });
                 mapping.judge(&heap.chunks, segment);
                 mapping
             }
             Mapped::Direct(direct) => {
-                cells.count(direct.base, direct.size, Kind::Direct);
-                Mapping::direct(direct)
+                let object = object(direct.base);
+                cells.count(direct.base, direct.size, Kind::Direct, object);
+                Mapping::direct(direct, object)
             }
         };
         let mappings: Vec<Mapping> = mapped.iter().map(mapping).collect();
@@ -215,6 +241,15 @@ impl Map {
         found.sort_by_key(|mapping| (std::cmp::Reverse(mapping.mix.free()), mapping.base));
         found
     }
+}
+
+/// Addresses of chunks in use and direct blocks, ascending, and what they are.
+type Objects = Vec<(Addr, ObjectKind)>;
+
+/// Where a heap lies.
+fn ranges(heap: &Heap) -> Vec<(Addr, u64)> {
+    let ranges = heap.segments.iter().map(|segment| (segment.base, segment.size));
+    ranges.chain(heap.direct.iter().map(|direct| (direct.base, direct.size))).collect()
 }
 
 /// What is mapped.
@@ -272,7 +307,7 @@ struct Cells {
 }
 
 impl Cells {
-    fn count(&mut self, addr: Addr, size: u64, kind: Kind) {
+    fn count(&mut self, addr: Addr, size: u64, kind: Kind, object: Option<ObjectKind>) {
         let (mut addr, mut left) = (addr, size);
         while left > 0 {
             let base = addr & !(self.cell - 1);
@@ -282,6 +317,7 @@ impl Cells {
             }
             if let Some(last) = self.cells.last_mut() {
                 last.mix.count(kind, here);
+                object.into_iter().for_each(|object| last.mix.kinds.count(object, here));
             }
             left -= here;
             addr = addr.wrapping_add(here);

@@ -2,6 +2,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use shared::heap::Direct;
 use shared::heap::layout::{GRANULARITY, OLD_FOOT, PAGE, TOP_FOOT};
+use shared::trace::census::Label;
 
 use super::grid::{LEAST_CELL, ROW_CELLS, ROWS};
 use super::*;
@@ -205,4 +206,27 @@ fn strange_heaps_are_mapped() {
     let map = Map::of(&heap);
     let grid = Grid::of([&map].into_iter());
     assert!(grid.rows.len() <= ROWS && map.cells.len() < 100_000, "{} cells", map.cells.len());
+}
+
+#[test]
+fn kinds_of_objects_sum_to_used_own_and_direct() {
+    let mut heap = five_segments();
+    heap.direct = vec![Direct { base: 1 << 40, size: 3 * GRANULARITY }];
+    let blocks = heap.chunks.iter().filter(|chunk| chunk.used).count() + 1;
+    let labels: Vec<Label> = (0..blocks).map(|at| Label { kind: ObjectKind::ALL[at % 17], garbage: false }).collect();
+    let mut census = Census { labels, ..Census::default() };
+    let map = Map::by_kind(&heap, &census).unwrap();
+    let kinds = |mix: &Mix| mix.kinds.largest().iter().map(|(_, bytes)| bytes).sum::<u64>();
+    let mixes = map.mappings.iter().map(|mapping| &mapping.mix).chain(map.cells.iter().map(|cell| &cell.mix));
+    for mix in mixes.chain([&map.sum]) {
+        assert_eq!(kinds(mix), mix.used + mix.own + mix.direct);
+    }
+    let last = map.mappings.last().unwrap();
+    let kind = ObjectKind::ALL[(blocks - 1) % 17];
+    assert_eq!(last.mix.kinds.largest(), [(kind, 3 * GRANULARITY)]);
+    // Otherwise it is the same map.
+    let plain = Map::of(&heap);
+    assert_eq!(Mix { kinds: Kinds::default(), ..map.sum }, plain.sum);
+    census.labels.pop();
+    assert!(Map::by_kind(&heap, &census).is_err());
 }

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::words as diff_words;
 use crate::metrics::diff::{Alone, Amount, ClassPair, DiffReport, Figure, Outcome, ProcessPair, Side, Unit, VmPair};
+use crate::metrics::objects::Growth;
 use crate::metrics::rates::Basis;
 use crate::output::json::{Head, MomentFacts, VmFacts, asked};
 use crate::output::words::last_of;
@@ -85,6 +86,9 @@ struct VmPairFacts {
     figures: Vec<FigureFacts>,
     /// The size classes of its populations.
     classes: Vec<ClassFacts>,
+    /// What kinds of objects became more, from the last census until A's moment to that until B's; null if one of them has
+    /// none.
+    kinds: Option<Growth>,
 }
 
 /// A VM at a moment.
@@ -221,6 +225,7 @@ impl VmPairFacts {
             b: heap(&report.b, &pair.b, basis_b),
             figures: pair.figures().iter().map(FigureFacts::of).collect(),
             classes: classes.flat_map(|(name, classes)| classes.into_iter().map(move |one| class(name, one))).collect(),
+            kinds: pair.kinds.clone(),
         }
     }
 }

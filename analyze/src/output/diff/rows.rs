@@ -1,5 +1,5 @@
 //! A comparison as rows: one for each figure of the sum, of each VM and of each process, and one for the count and the
-//! bytes of each size class and for what each owner has.
+//! bytes of each size class and each kind of object, and for what each owner has.
 
 use anyhow::Result;
 use polars::prelude::DataFrame;
@@ -20,6 +20,7 @@ struct Columns {
     vm_b: Vec<Option<i64>>,
     figure: Vec<String>,
     owner: Vec<Option<String>>,
+    kind: Vec<Option<String>>,
     size_from: Vec<Option<i64>>,
     size_to: Vec<Option<i64>>,
     a: Vec<f64>,
@@ -37,6 +38,17 @@ struct Scope<'a> {
     vms: Option<(u32, u32)>,
 }
 
+/// What of it.
+#[derive(Clone, Copy)]
+enum Part<'a> {
+    Whole,
+    Owner(&'a str),
+    /// A kind of object.
+    Kind(&'a str),
+    /// The smallest size in a class.
+    Class(u64),
+}
+
 /// The rows.
 pub(super) fn frame(report: &DiffReport) -> Result<DataFrame> {
     let mut columns = Columns::default();
@@ -50,7 +62,7 @@ pub(super) fn frame(report: &DiffReport) -> Result<DataFrame> {
         columns.process(Scope { pids: Some((pair.a.pid(), pair.b.pid())), ..scope("process") }, pair);
     }
     let Columns { trace_a, trace_b, scope, pid_a, pid_b, vm_a, vm_b, .. } = columns;
-    let Columns { figure, owner, size_from, size_to, a, b, change, relative, .. } = columns;
+    let Columns { figure, owner, kind, size_from, size_to, a, b, change, relative, .. } = columns;
     Ok(polars::df!(
         "trace_a" => trace_a,
         "trace_b" => trace_b,
@@ -67,13 +79,14 @@ pub(super) fn frame(report: &DiffReport) -> Result<DataFrame> {
         "b" => b,
         "change" => change,
         "relative" => relative,
+        "kind" => kind,
     )?)
 }
 
 impl Columns {
     fn figures(&mut self, scope: Scope<'_>, figures: &[Figure]) {
         for figure in figures {
-            self.row(scope, figure.name.to_owned(), None, None, figure);
+            self.row(scope, figure.name.to_owned(), Part::Whole, figure);
         }
     }
 
@@ -83,8 +96,14 @@ impl Columns {
             for class in classes {
                 let counts = [("count", class.a.count, class.b.count), ("bytes", class.a.bytes, class.b.bytes)];
                 for (what, a, b) in counts {
-                    self.row(scope, format!("{population}_{what}"), None, Some(class.size_from), &whole(a, b));
+                    self.row(scope, format!("{population}_{what}"), Part::Class(class.size_from), &whole(a, b));
                 }
+            }
+        }
+        for kind in pair.kinds.iter().flat_map(|kinds| &kinds.kinds) {
+            let (a, b) = (kind.before, kind.after);
+            for (what, a, b) in [("objects_count", a.count, b.count), ("objects_bytes", a.bytes, b.bytes)] {
+                self.row(scope, what.to_owned(), Part::Kind(kind.kind), &whole(a, b));
             }
         }
     }
@@ -93,12 +112,18 @@ impl Columns {
         self.figures(scope, &pair.figures());
         for (owner, a, b) in pair.owners() {
             for (what, a, b) in [("mapped_bytes", a.mapped, b.mapped), ("resident_bytes", a.resident, b.resident)] {
-                self.row(scope, what.to_owned(), Some(owner.label.clone()), None, &whole(a, b));
+                self.row(scope, what.to_owned(), Part::Owner(&owner.label), &whole(a, b));
             }
         }
     }
 
-    fn row(&mut self, scope: Scope<'_>, name: String, owner: Option<String>, size: Option<u64>, figure: &Figure) {
+    fn row(&mut self, scope: Scope<'_>, name: String, part: Part<'_>, figure: &Figure) {
+        let (owner, kind, size) = match part {
+            Part::Whole => (None, None, None),
+            Part::Owner(owner) => (Some(owner), None, None),
+            Part::Kind(kind) => (None, Some(kind), None),
+            Part::Class(size) => (None, None, Some(size)),
+        };
         self.trace_a.push(scope.report.a.source.clone());
         self.trace_b.push(scope.report.b.source.clone());
         self.scope.push(scope.name);
@@ -107,7 +132,8 @@ impl Columns {
         self.vm_a.push(scope.vms.map(|(vm, _)| i64::from(vm)));
         self.vm_b.push(scope.vms.map(|(_, vm)| i64::from(vm)));
         self.figure.push(name);
-        self.owner.push(owner);
+        self.owner.push(owner.map(str::to_owned));
+        self.kind.push(kind.map(str::to_owned));
         self.size_from.push(size.map(integer));
         self.size_to.push(size.map(|size| integer(last_of(size))));
         self.a.push(figure.a.value());

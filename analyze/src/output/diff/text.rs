@@ -6,6 +6,7 @@ use comfy_table::Table;
 
 use super::words as diff_words;
 use crate::metrics::diff::{ClassPair, DiffReport, Figure, ProcessPair, Side, VmPair};
+use crate::metrics::objects::Growth;
 use crate::output::text::{brief, paragraph, plain_table, right_but_first};
 use crate::output::{Options, words};
 
@@ -62,6 +63,10 @@ fn vm(report: &DiffReport, pair: &VmPair, options: &Options, out: &mut dyn Write
     if all.iter().any(|figure| figure.apart == Some(false) && figure.change().value() != 0.0) {
         paragraph(out, options, "~ the 95 % confidence intervals overlap: this may be no change")?;
     }
+    if let Some(kinds) = &pair.kinds {
+        writeln!(out)?;
+        self::kinds(kinds, options, out)?;
+    }
     for (name, classes) in pair.classes() {
         if classes.iter().any(|class| class.a != class.b) {
             writeln!(out)?;
@@ -83,6 +88,26 @@ fn figures(figures: &[Figure], out: &mut dyn Write) -> io::Result<()> {
             diff_words::amount(figure.unit, figure.b),
             diff_words::change(figure),
             format!("{}{}", if unsure { "~" } else { "" }, diff_words::relative(figure)),
+        ]);
+    }
+    finish(table, out)
+}
+
+/// The kinds of objects that differ, those first that grew most.
+fn kinds(kinds: &Growth, options: &Options, out: &mut dyn Write) -> io::Result<()> {
+    paragraph(out, options, &diff_words::kinds(kinds))?;
+    let mut table = plain_table();
+    table.set_header(["", "count A", "count B", "bytes A", "bytes B", "change", ""]);
+    for kind in kinds.kinds.iter().filter(|kind| kind.before != kind.after) {
+        let [change, relative] = diff_words::bytes_change(kind.before.bytes, kind.after.bytes);
+        table.add_row([
+            kind.kind.to_owned(),
+            words::thousands(kind.before.count),
+            words::thousands(kind.after.count),
+            words::bytes(kind.before.bytes),
+            words::bytes(kind.after.bytes),
+            change,
+            relative,
         ]);
     }
     finish(table, out)

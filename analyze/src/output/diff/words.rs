@@ -1,6 +1,7 @@
 //! How outputs say changes.
 
 use crate::metrics::diff::{Amount, DiffReport, Figure, Outcome, ProcessPair, Side, Unit, VmPair};
+use crate::metrics::objects::Growth;
 use crate::output::rates::words as rate_words;
 use crate::output::words;
 use crate::report::{Asked, Moment};
@@ -57,6 +58,12 @@ fn percent(part: f64) -> String {
         let sign = if percent < 0.0 { "-" } else { "+" };
         format!("{sign}{} %", words::thousands(percent.abs().round() as u64))
     }
+}
+
+/// `by kind of object, in the last censuses until then: A at 1.000 s, B at 4.000 s`
+pub fn kinds(kinds: &Growth) -> String {
+    let [a, b] = [kinds.from_ns, kinds.to_ns].map(words::time);
+    format!("by kind of object, in the last censuses until then: A at {a}, B at {b}")
 }
 
 /// What a figure is called in a table: `used bytes`, `calls/s`.

@@ -12,7 +12,7 @@ const fn term(name: &'static str, meaning: &'static str, advice: &'static str) -
 }
 
 /// In the order of the list at the page's end. Names are those of the columns of CSV and Parquet.
-pub(super) const TERMS: [Term; 60] = [
+pub(super) const TERMS: [Term; 62] = [
     term(
         "used",
         "Chunks in use inside segments, header included: blocks handed out, and the allocator's own records.",
@@ -61,7 +61,13 @@ pub(super) const TERMS: [Term; 60] = [
     term("observed", "What was in fact recorded.", ""),
     term("age_ns", "How long after its birth.", ""),
     term("time_ns", "Time from the start of the recording.", ""),
-    term("kind", "Whose memory it is, in a word.", ""),
+    term("kind", "Whose memory it is, in a word; of blocks, what kind of object.", ""),
+    term(
+        "garbage",
+        "What the collector has found dead and not freed yet; at rest none is known.",
+        "Much of it: the collector lags behind.",
+    ),
+    term("place", "Where functions were written: file and line, if the recorder was asked for names.", ""),
     term("owner", "Whose memory it is.", ""),
     term("vm", "A Lua VM, by its number in the trace: nginx has one a worker for http, and one for stream.", ""),
     term("pid", "The process, as the host numbers it.", ""),

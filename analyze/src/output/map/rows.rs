@@ -3,7 +3,9 @@
 use anyhow::Result;
 use polars::prelude::DataFrame;
 
-use crate::metrics::map::{KINDS, Kind, Purpose, Standing};
+use shared::trace::census::ObjectKind;
+
+use crate::metrics::map::{By, KINDS, Kind, Purpose, Standing};
 use crate::output::rows::integer;
 use crate::report::MapReport;
 
@@ -20,6 +22,8 @@ struct Columns {
     bytes: Vec<i64>,
     /// As many as there are [`KINDS`], in their order.
     mixes: [Vec<i64>; KINDS.len()],
+    /// As many as there are kinds of objects, if they are told apart.
+    objects: Vec<Vec<i64>>,
     pinned_by_count: Vec<i64>,
     pinned_by_bytes: Vec<i64>,
     free_runs: Vec<i64>,
@@ -33,6 +37,9 @@ struct Columns {
 /// The rows: VMs in order, moments as they were asked for, mappings by address.
 pub(super) fn frame(report: &MapReport) -> Result<DataFrame> {
     let mut columns = Columns::default();
+    if report.by == By::Kind {
+        columns.objects.resize(ObjectKind::ALL.len(), Vec::new());
+    }
     for vm in &report.vms {
         for (moment, map) in &vm.maps {
             for mapping in &map.mappings {
@@ -49,6 +56,9 @@ pub(super) fn frame(report: &MapReport) -> Result<DataFrame> {
                 columns.bytes.push(integer(mapping.size));
                 for (kind, column) in KINDS.into_iter().zip(&mut columns.mixes) {
                     column.push(integer(mapping.mix.of(kind)));
+                }
+                for (kind, column) in ObjectKind::ALL.into_iter().zip(&mut columns.objects) {
+                    column.push(integer(mapping.mix.kinds.of(kind)));
                 }
                 columns.pinned_by_count.push(integer(mapping.pinned_by.count));
                 columns.pinned_by_bytes.push(integer(mapping.pinned_by.bytes));
@@ -93,7 +103,12 @@ impl Columns {
             "standing" => self.standing,
             "kept_for_good" => self.kept_for_good,
         )?;
-        Ok(frame.hstack(rest.columns())?)
+        let mut frame = frame.hstack(rest.columns())?;
+        for (kind, column) in ObjectKind::ALL.into_iter().zip(self.objects) {
+            let name = format!("{}_bytes", kind.name().replace(' ', "_"));
+            frame.with_column(polars::prelude::Column::new(name.into(), column))?;
+        }
+        Ok(frame)
     }
 }
 

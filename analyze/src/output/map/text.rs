@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use super::words as map_words;
 use crate::metrics::map::grid::{Grid, ROW_CELLS, Row};
-use crate::metrics::map::{Cell, Map, Mapping, Mix, Standing};
+use crate::metrics::map::{By, Cell, GROUPS, Map, Mapping, Mix, Standing};
 use crate::output::text::{brief, paragraph, plain_table, right_but_first};
 use crate::output::{Options, Output, words};
 use crate::report::{MapReport, Moment, VmMaps};
@@ -30,18 +30,10 @@ pub(super) fn write(report: &MapReport, options: &Options, out: &mut dyn Write) 
         let columns = Columns::of(options);
         let column = words::bytes(vm.grid.cell.saturating_mul(columns.cells));
         paragraph(out, options, &format!("{}; a character is {column}", map_words::scale(&vm.grid)))?;
-        paragraph(
-            out,
-            options,
-            &format!(
-                "{} to {} used, an eighth to all of it; {BINNED} free, {DV} dv, {TOP} top; {OWN} the allocator's own; \
-                 {DIRECT} direct block",
-                SHARES[0], SHARES[7]
-            ),
-        )?;
+        paragraph(out, options, &legend(report.by))?;
         for (moment, map) in &vm.maps {
             writeln!(out)?;
-            self::map(vm, moment, map, options, out)?;
+            self::map((report.by, vm), moment, map, options, out)?;
         }
         if !vm.without.is_empty() {
             writeln!(out)?;
@@ -53,16 +45,32 @@ pub(super) fn write(report: &MapReport, options: &Options, out: &mut dyn Write) 
     Ok(())
 }
 
-fn map(vm: &VmMaps, moment: &Moment, map: &Map, options: &Options, out: &mut dyn Write) -> io::Result<()> {
+/// What the characters mean.
+fn legend(by: By) -> String {
+    let used = match by {
+        By::Allocator => format!("{} to {} used, an eighth to all of it", SHARES[0], SHARES[7]),
+        By::Kind => {
+            let groups = GROUPS.iter().map(|group| format!("{} {}", group.letter, group.name));
+            format!("used, by what there is most of: {}", groups.collect::<Vec<_>>().join("; "))
+        }
+    };
+    let direct = if by == By::Allocator { format!("; {DIRECT} direct block") } else { String::new() };
+    format!("{used}; {BINNED} free, {DV} dv, {TOP} top; {OWN} the allocator's own{direct}")
+}
+
+fn map((by, vm): (By, &VmMaps), moment: &Moment, map: &Map, options: &Options, out: &mut dyn Write) -> io::Result<()> {
     paragraph(out, options, &options.bold(&words::moment(moment)))?;
     if let Some(short_of) = words::short_of(moment) {
         paragraph(out, options, &short_of)?;
     }
     paragraph(out, options, &map_words::sums(map))?;
+    if by == By::Kind {
+        paragraph(out, options, &map_words::kinds(&map.sum.kinds))?;
+    }
     writeln!(out)?;
     let columns = Columns::of(options);
     for row in &vm.grid.rows {
-        let picture = columns.picture(&vm.grid, row, map);
+        let picture = columns.picture(by, &vm.grid, row, map);
         let address = map_words::address(row);
         let address = if row.goes_on { options.paint("2", &address) } else { address };
         writeln!(out, "{}", format!("{address}  {picture}").trim_end())?;
@@ -120,7 +128,7 @@ impl Columns {
     }
 
     /// A row in characters.
-    fn picture(&self, grid: &Grid, row: &Row, map: &Map) -> String {
+    fn picture(&self, by: By, grid: &Grid, row: &Row, map: &Map) -> String {
         let mut mixes = vec![Mix::default(); row.cells.div_ceil(self.cells) as usize];
         for Cell { base, mix } in grid.cells(row, map) {
             let at = (base - row.base) / grid.cell / self.cells;
@@ -128,20 +136,26 @@ impl Columns {
                 column.add(mix);
             }
         }
-        mixes.iter().map(character).collect()
+        mixes.iter().map(|mix| character(by, mix)).collect()
     }
 }
 
-/// A stretch in a character: the share that is used, of what is mapped of it; if nothing is, what there is most of.
-fn character(mix: &Mix) -> char {
+/// A stretch in a character: the share that is used, of what is mapped of it, or what most of that is; if nothing is used,
+/// what there is most of.
+fn character(by: By, mix: &Mix) -> char {
     let mapped = mix.mapped();
     if mapped == 0 {
         return ' ';
     }
+    let used = mix.used + mix.direct;
+    if by == By::Kind && used > 0 {
+        // Of equal ones the first.
+        let most = GROUPS.iter().rev().max_by_key(|group| group.of(&mix.kinds));
+        return most.map_or(OWN, |group| group.letter);
+    }
     if mix.direct * 2 > mapped {
         return DIRECT;
     }
-    let used = mix.used + mix.direct;
     if used > 0 {
         let eighths = (used as f64 / mapped as f64 * 8.0).round() as usize;
         return SHARES[eighths.clamp(1, 8) - 1];

@@ -2,7 +2,9 @@
 
 use super::TOLD;
 use crate::metrics::map::grid::{Grid, Rest, Row};
-use crate::metrics::map::{Map, Mapping, Mix, Purpose, Standing};
+use shared::trace::census::ObjectKind;
+
+use crate::metrics::map::{Kinds, Map, Mapping, Mix, Purpose, Standing};
 use crate::output::words::{bytes, count, share, thousands, time};
 use crate::report::{Asked, VmMaps, Without};
 
@@ -19,7 +21,7 @@ pub fn scale(grid: &Grid) -> String {
 
 /// `used 900 + own 80 + binned 10 + dv 0 + top 10 + overhead 64 = segments 1,064 in 1; direct 0`
 pub fn sums(map: &Map) -> String {
-    let Mix { used, own, binned, dv, top, overhead, direct } = map.sum;
+    let Mix { used, own, binned, dv, top, overhead, direct, .. } = map.sum;
     let [used, own, binned, dv, top, overhead, direct] = [used, own, binned, dv, top, overhead, direct].map(thousands);
     let of = |purpose| map.mappings.iter().filter(|mapping| mapping.purpose == purpose).count() as u64;
     let blocks = match of(Purpose::Direct) {
@@ -32,6 +34,14 @@ pub fn sums(map: &Map) -> String {
         thousands(map.sum.segments()),
         count(of(Purpose::Segment), "segment"),
     )
+}
+
+/// What the blocks are, the largest kinds first: `string 1.2 MiB (40.0 %), table hash 800.0 KiB (26.7 %)`.
+pub fn kinds(kinds: &Kinds) -> String {
+    let found = kinds.largest();
+    let all = found.iter().fold(0u64, |sum, (_, bytes)| sum.saturating_add(*bytes));
+    let kinds = found.iter().map(|(kind, of_it)| format!("{} {} ({})", kind.name(), bytes(*of_it), share(*of_it, all)));
+    format!("blocks by kind: {}", kinds.collect::<Vec<_>>().join(", "))
 }
 
 /// What lies in mappings that have no row; nothing if all have.
@@ -50,12 +60,15 @@ pub fn rest(rest: &Rest) -> Option<String> {
     })
 }
 
-/// What keeps a segment that stands out: `nothing: wholly free`, `96 B in 1 block`.
+/// What keeps a segment that stands out: `nothing`, `96 B in 1 block`; with the kind of most of it, `96 B in 1 block: string`.
 pub fn pinned_by(mapping: &Mapping) -> String {
     if mapping.standing == Standing::WhollyFree {
         return if mapping.kept_for_good { "nothing, but kept".to_owned() } else { "nothing".to_owned() };
     }
-    format!("{} in {}", bytes(mapping.pinned_by.bytes), count(mapping.pinned_by.count, "block"))
+    let blocks = format!("{} in {}", bytes(mapping.pinned_by.bytes), count(mapping.pinned_by.count, "block"));
+    let kinds = mapping.mix.kinds.largest();
+    let most = kinds.iter().find(|(kind, _)| *kind != ObjectKind::Allocator);
+    most.map_or(blocks.clone(), |(kind, _)| format!("{blocks}: {}", kind.name()))
 }
 
 /// A segment that stands out, in a line.

@@ -5,11 +5,11 @@ use anyhow::Result;
 use plotters::prelude::{Color, PathElement, Polygon, RGBColor, Rectangle};
 use plotters::style::text_anchor::HPos;
 
-use super::palette::{self, AXIS, DV, FAINT, GRID, INK, OWN, PINNED, TOP, WHOLLY_FREE};
+use super::palette::{self, AXIS, DV, FAINT, GRID, INK, OWN, PINNED, TOP, UNTOUCHED, WHOLLY_FREE};
 use super::scale::{self, Unit};
 use super::{Area, MARGIN, WIDTH};
 use crate::metrics::map::grid::{Grid, ROW_CELLS, Row};
-use crate::metrics::map::{Cell, Map, Mix, Standing};
+use crate::metrics::map::{By, Cell, GROUPS, Map, Mix, Standing};
 use crate::output::map::words as map_words;
 use crate::output::words;
 
@@ -26,25 +26,42 @@ const X_LABELS: i32 = 24;
 /// The smallest text.
 const SMALL: f64 = 12.0;
 
-/// What a cell's layers are, from the lowest to the highest.
-const LAYERS: [fn(&Mix) -> u64; 6] =
-    [|mix| mix.used, |mix| mix.own + mix.overhead, |mix| mix.direct, |mix| mix.binned, |mix| mix.dv, |mix| mix.top];
+/// What lies in cells, from the lowest layer to the highest: its colour, its name, and its bytes in a cell.
+pub(super) struct Layer {
+    pub(super) colour: RGBColor,
+    pub(super) name: &'static str,
+    of: Box<dyn Fn(&Mix) -> u64>,
+}
 
-/// The layers' colours, with their names.
-pub(super) fn layers() -> [(RGBColor, &'static str); LAYERS.len()] {
-    [
-        (palette::of("used"), "used"),
-        (OWN, "the allocator's own"),
-        (palette::of("direct"), "direct block"),
-        (palette::of("free"), "free, in bins"),
-        (DV, "free: dv"),
-        (TOP, "free: top"),
-    ]
+/// The layers of a map.
+pub(super) fn layers(by: By) -> Vec<Layer> {
+    let layer = |colour, name, of: fn(&Mix) -> u64| Layer { colour, name, of: Box::new(of) };
+    let own = layer(OWN, "the allocator's own", |mix| mix.own + mix.overhead);
+    match by {
+        By::Allocator => vec![
+            layer(palette::of("used"), "used", |mix| mix.used),
+            own,
+            layer(palette::of("direct"), "direct block", |mix| mix.direct),
+            layer(palette::of("free"), "free, in bins", |mix| mix.binned),
+            layer(DV, "free: dv", |mix| mix.dv),
+            layer(TOP, "free: top", |mix| mix.top),
+        ],
+        By::Kind => {
+            let groups = GROUPS.iter().zip(palette::GROUPS);
+            let groups = groups.map(|(group, colour)| Layer {
+                colour,
+                name: group.name,
+                of: Box::new(|mix| group.of(&mix.kinds)),
+            });
+            groups.chain([own, layer(UNTOUCHED, "free", Mix::free)]).collect()
+        }
+    }
 }
 
 /// A map.
 pub(super) struct Cells {
     cell: u64,
+    layers: Vec<Layer>,
     rows: Vec<Line>,
 }
 
@@ -57,15 +74,17 @@ struct Line {
     /// The share that is used.
     used: String,
     /// The cells with a mapped byte: their places, and their layers' heights in pixels.
-    cells: Vec<(i32, [i32; LAYERS.len()])>,
+    cells: Vec<(i32, Vec<i32>)>,
     /// Where segments and direct blocks lie, in pixels.
     marks: Vec<(i32, i32, Standing)>,
 }
 
 impl Cells {
     /// A map in the rows of a sheet.
-    pub(super) fn of(grid: &Grid, map: &Map) -> Cells {
-        Cells { cell: grid.cell, rows: grid.rows.iter().map(|row| Line::of(grid, row, map)).collect() }
+    pub(super) fn of(by: By, grid: &Grid, map: &Map) -> Cells {
+        let layers = layers(by);
+        let rows = grid.rows.iter().map(|row| Line::of(&layers, grid, row, map)).collect();
+        Cells { cell: grid.cell, layers, rows }
     }
 
     /// Pixels from top to bottom.
@@ -85,7 +104,7 @@ impl Cells {
             let colour = if line.goes_on { FAINT } else { INK };
             area.draw_text(&line.address, &letters(colour, HPos::Left), (left, middle))?;
             area.draw_text(&line.used, &letters(INK, HPos::Right), (right, middle))?;
-            line.draw(area, top + CELLS)?;
+            line.draw(&self.layers, area, top + CELLS)?;
         }
         self.axis(area, ABOVE + self.rows.len() as i32 * ROW)
     }
@@ -109,7 +128,7 @@ impl Cells {
 }
 
 impl Line {
-    fn of(grid: &Grid, row: &Row, map: &Map) -> Line {
+    fn of(layers: &[Layer], grid: &Grid, row: &Row, map: &Map) -> Line {
         let cells = grid.cells(row, map);
         let index = |addr: u64| ((addr - row.base) / grid.cell) as i32;
         let sum: Mix = cells.iter().map(|cell| &cell.mix).collect();
@@ -126,16 +145,16 @@ impl Line {
             goes_on: row.goes_on,
             length: row.cells as i32,
             used: words::share(sum.used + sum.direct, sum.mapped()),
-            cells: cells.iter().map(|Cell { base, mix }| (index(*base), heights(mix, grid.cell))).collect(),
+            cells: cells.iter().map(|Cell { base, mix }| (index(*base), heights(layers, mix, grid.cell))).collect(),
             marks: marks.collect(),
         }
     }
 
     /// Draws the cells on a line, and the marks below it.
-    fn draw(&self, area: &Area, bottom: i32) -> Result<()> {
+    fn draw(&self, layers: &[Layer], area: &Area, bottom: i32) -> Result<()> {
         area.draw(&PathElement::new([(place(0), bottom), (place(self.length) - 1, bottom)], GRID))?;
         // Each one from the line up, the highest first: what covers it has the edge between them.
-        for (layer, (colour, _)) in layers().into_iter().enumerate().rev() {
+        for (layer, Layer { colour, .. }) in layers.iter().enumerate().rev() {
             for run in
                 self.cells.chunk_by(|(a, below), (b, above)| a + 1 == *b && (below[layer] > 0) == (above[layer] > 0))
             {
@@ -162,22 +181,22 @@ fn place(cell: i32) -> i32 {
 }
 
 /// How high the layers of a cell are: in proportion to its bytes, but nothing that is there is invisible.
-fn heights(mix: &Mix, cell: u64) -> [i32; LAYERS.len()] {
-    let parts = LAYERS.map(|layer| layer(mix));
+fn heights(layers: &[Layer], mix: &Mix, cell: u64) -> Vec<i32> {
+    let parts: Vec<u64> = layers.iter().map(|layer| (layer.of)(mix)).collect();
     let height = |bytes: u64| (bytes as f64 / cell as f64 * f64::from(CELLS)).round() as i32;
-    let mut heights = parts.map(|bytes| height(bytes).max(i32::from(bytes > 0)));
+    let mut heights: Vec<i32> = parts.iter().map(|bytes| height(*bytes).max(i32::from(*bytes > 0))).collect();
     let there = parts.iter().filter(|bytes| **bytes > 0).count() as i32;
     let most = height(mix.mapped()).max(there);
     // The highest one gives what rounding took too much.
     while heights.iter().sum::<i32>() > most {
-        let highest = (0..LAYERS.len()).max_by_key(|layer| heights[*layer]).unwrap_or(0);
+        let highest = (0..layers.len()).max_by_key(|layer| heights[*layer]).unwrap_or(0);
         heights[highest] -= 1;
     }
     heights
 }
 
 /// The outline of a layer and of those below it, over cells side by side.
-fn outline(run: &[(i32, [i32; LAYERS.len()])], layer: usize, bottom: i32) -> Vec<(i32, i32)> {
+fn outline(run: &[(i32, Vec<i32>)], layer: usize, bottom: i32) -> Vec<(i32, i32)> {
     let mut outline: Vec<(i32, i32)> = Vec::new();
     for (at, heights) in run {
         let y = bottom - heights[..=layer].iter().sum::<i32>();
@@ -197,7 +216,8 @@ mod tests {
 
     #[test]
     fn nothing_that_is_there_is_invisible_and_nothing_is_higher_than_a_cell() {
-        let few = Mix { used: 8, own: 32, overhead: 8, binned: 65_000, dv: 40, top: 448, direct: 0 };
+        let few = Mix { used: 8, own: 32, overhead: 8, binned: 65_000, dv: 40, top: 448, ..Mix::default() };
+        let heights = |mix: &Mix, cell| heights(&layers(By::Allocator), mix, cell);
         assert_eq!(heights(&few, 1 << 16), [1, 1, 0, 9, 1, 1]);
         assert_eq!(heights(&Mix { used: 1 << 16, ..Mix::default() }, 1 << 16), [CELLS, 0, 0, 0, 0, 0]);
         assert_eq!(heights(&Mix { binned: 1 << 15, ..Mix::default() }, 1 << 16)[3], 7);
@@ -206,7 +226,7 @@ mod tests {
 
     #[test]
     fn an_outline_has_corners_only_where_heights_change() {
-        let of = |used: i32, free: i32| [used, 0, 0, free, 0, 0];
+        let of = |used: i32, free: i32| vec![used, 0, 0, free, 0, 0];
         let run = [(0, of(3, 10)), (1, of(3, 10)), (2, of(5, 8))];
         let used = outline(&run, 0, 100);
         let (a, b, c) = (place(0), place(2), place(3));

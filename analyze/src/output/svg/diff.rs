@@ -11,6 +11,7 @@ use super::panel::{Classes, Panel};
 use super::scale::Unit;
 use super::sheet::{self, BOLDER, Item, lines};
 use crate::metrics::diff::{ClassPair, DiffReport, Figure, ProcessPair, Side, VmPair};
+use crate::metrics::objects::Growth;
 use crate::metrics::population::Tally;
 use crate::output::diff::words as diff_words;
 use crate::output::words;
@@ -89,6 +90,7 @@ fn vm(report: &DiffReport, pair: &VmPair) -> Vec<Item> {
         items.extend(of(name).iter().flat_map(|sentence| lines(sentence, 14.0)).map(Item::Text));
     }
     items.push(Item::Gap(8));
+    items.extend(pair.kinds.iter().flat_map(kinds));
     let all = pair.classes();
     let spanned = Classes::spanning(all.iter().flat_map(|(_, classes)| classes.iter().map(|class| class.size_from)));
     for (name, classes) in all {
@@ -102,6 +104,18 @@ fn vm(report: &DiffReport, pair: &VmPair) -> Vec<Item> {
     }
     items.push(Item::Rule);
     items
+}
+
+/// The kinds of objects of both sides, those first that grew most.
+fn kinds(kinds: &Growth) -> Vec<Item> {
+    let mut bars = vec![Line::Heading(diff_words::kinds(kinds))];
+    bars.extend(kinds.kinds.iter().map(|kind| Line::Bar {
+        name: kind.kind.to_owned(),
+        parts: vec![(palette::of("used"), kind.after.bytes)],
+        outline: kind.before.bytes,
+        figures: format!("{} to {}", words::bytes(kind.before.bytes), words::bytes(kind.after.bytes)),
+    }));
+    vec![Item::Bars(Bars(bars)), Item::Gap(8)]
 }
 
 /// Counts above bytes, over the same classes.

@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::cells::{Cells, layers};
 use super::palette::{PINNED, WHOLLY_FREE};
 use super::sheet::{self, BOLDER, Item, lines};
-use crate::metrics::map::Map;
+use crate::metrics::map::{By, Map};
 use crate::output::map::words as map_words;
 use crate::output::{Output, words};
 use crate::report::{MapReport, Moment, VmMaps};
@@ -21,6 +21,9 @@ pub fn write(report: &MapReport, out: &mut dyn Write) -> Result<()> {
         for (moment, map) in &vm.maps {
             let (sums, remarkable) = (map_words::sums(map), map_words::remarkable(map));
             description.push(format!("{}: {sums}; {remarkable}.", words::moment(moment)));
+            if report.by == By::Kind {
+                description.push(format!("{}.", map_words::kinds(&map.sum.kinds)));
+            }
         }
         description.extend(vm.without.iter().map(|without| format!("{}.", map_words::without(without))));
     }
@@ -41,11 +44,17 @@ fn items(report: &MapReport, vm: &VmMaps) -> Vec<Item> {
     items.extend(sheet::warning(&report.verdict));
     items.push(Item::Gap(6));
     let marks = [(WHOLLY_FREE, "mark below: segment wholly free"), (PINNED, "mark below: segment pinned by little")];
-    items
-        .push(Item::Names(layers().into_iter().chain(marks).map(|(colour, name)| (colour, name.to_owned())).collect()));
+    items.push(Item::Names(
+        layers(report.by)
+            .into_iter()
+            .map(|layer| (layer.colour, layer.name))
+            .chain(marks)
+            .map(|(colour, name)| (colour, name.to_owned()))
+            .collect(),
+    ));
     for (moment, map) in &vm.maps {
         items.push(Item::Gap(10));
-        items.extend(band(vm, moment, map));
+        items.extend(band(report.by, vm, moment, map));
     }
     items.push(Item::Gap(8));
     for without in &vm.without {
@@ -56,13 +65,16 @@ fn items(report: &MapReport, vm: &VmMaps) -> Vec<Item> {
 }
 
 /// One moment.
-fn band(vm: &VmMaps, moment: &Moment, map: &Map) -> Vec<Item> {
+fn band(by: By, vm: &VmMaps, moment: &Moment, map: &Map) -> Vec<Item> {
     let mut items: Vec<Item> = lines(&words::moment(moment), 14.0 * BOLDER).map(Item::Section).collect();
     if let Some(short_of) = words::short_of(moment) {
         items.extend(lines(&words::name(&short_of, 200), 14.0).map(Item::Text));
     }
     items.extend(lines(&map_words::sums(map), 14.0).map(Item::Text));
-    items.push(Item::Cells(Cells::of(&vm.grid, map)));
+    if by == By::Kind {
+        items.extend(lines(&map_words::kinds(&map.sum.kinds), 14.0).map(Item::Text));
+    }
+    items.push(Item::Cells(Cells::of(by, &vm.grid, map)));
     if let Some(rest) = map_words::rest(&vm.grid.rest(map)) {
         items.extend(lines(&rest, 14.0).map(Item::Text));
     }
@@ -109,7 +121,7 @@ mod tests {
         let without = vec![Without { asked: Asked::Peak, why: "<&\"> ".repeat(90) }];
         let vm = VmMaps::new(1, sample.vms[0].vm.clone(), (0..maps).map(of_moment).collect(), without);
         let (source, header, processes) = (sample.source, sample.header, sample.processes);
-        MapReport { source, header, processes, verdict: sample.verdict, vms: vec![vm] }
+        MapReport { source, header, processes, verdict: sample.verdict, by: By::Allocator, vms: vec![vm] }
     }
 
     #[test]

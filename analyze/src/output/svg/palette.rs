@@ -34,6 +34,16 @@ pub(super) fn of(population: &str) -> RGBColor {
 pub(super) const DV: RGBColor = RGBColor(0xa8, 0x6a, 0x00);
 pub(super) const TOP: RGBColor = RGBColor(0xf0, 0xe4, 0x42);
 pub(super) const OWN: RGBColor = RGBColor(0x6b, 0x6b, 0x6b);
+/// Groups of kinds of objects, in the order of `metrics::map::GROUPS`: none is that of a mark.
+pub(super) const GROUPS: [RGBColor; 7] = [
+    RGBColor(0x00, 0x72, 0xb2),
+    RGBColor(0xe6, 0x9f, 0x00),
+    RGBColor(0x56, 0xb4, 0xe9),
+    RGBColor(0xcc, 0x79, 0xa7),
+    RGBColor(0xf0, 0xe4, 0x42),
+    RGBColor(0xa8, 0x96, 0x7c),
+    RGBColor(0x88, 0x22, 0x55),
+];
 /// Marks of segments that stand out.
 pub(super) const WHOLLY_FREE: RGBColor = RGBColor(0xd5, 0x5e, 0x00);
 pub(super) const PINNED: RGBColor = RGBColor(0x00, 0x9e, 0x73);
