@@ -9,6 +9,7 @@ pub mod info;
 pub mod lifetimes;
 pub mod map;
 pub mod objects;
+pub mod partial;
 pub mod rates;
 pub mod report;
 pub mod schema;
@@ -53,6 +54,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
         Some(Command::Breakdown(arguments)) => breakdown::run(&arguments),
         Some(Command::Report(arguments)) => report::run(&arguments),
         Some(Command::Batch(arguments)) => batch::run(&arguments),
+        Some(Command::Partial(arguments)) => partial::run(&arguments),
         Some(Command::Diff(arguments)) => diff::run(&arguments),
         Some(Command::Verify(arguments)) => verify::run(&arguments),
         Some(Command::Info(arguments)) => info::run(&arguments),

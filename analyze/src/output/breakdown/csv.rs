@@ -75,7 +75,7 @@ impl Columns {
 }
 
 /// The kind as the trace and the JSON call it.
-fn word(kind: SliceKind) -> &'static str {
+pub(crate) fn word(kind: SliceKind) -> &'static str {
     match kind {
         SliceKind::Luajit => "luajit",
         SliceKind::JitCode => "jit_code",
