@@ -4,6 +4,7 @@ pub mod batch;
 pub mod breakdown;
 pub mod diff;
 pub mod events;
+mod fleet;
 pub mod growth;
 pub mod info;
 pub mod lifetimes;

@@ -27,7 +27,7 @@ use crate::replay::{BreakdownAt, Plan};
 use crate::source::{FileTrace, Source};
 
 /// A name in a row has at most so many characters.
-const LONGEST: usize = 300;
+const LONGEST: usize = 1000;
 
 /// The rows of a trace, and whether nothing in it is missing or contradicted.
 pub(super) fn one(source: &Source, name: String, labels: &Labels) -> Result<(Partial, bool)> {

@@ -3,6 +3,7 @@
 
 pub mod classes;
 pub mod count;
+pub mod fleet;
 pub mod places;
 
 use std::borrow::Cow;

@@ -1,5 +1,7 @@
 //! Results that merge, as rows: CSV, Parquet, and a JSON object a line. Nothing in them is ever empty but a text.
 
+pub mod fleet;
+
 use std::io::Write;
 
 use anyhow::Result;
