@@ -46,7 +46,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_quantile_is_in_the_class_of_the_true_one(figures in prop::collection::vec(any::<u32>(), 1..50), share in 0.0..1.0) {
+        fn a_quantile_is_in_the_class_of_the_true_one(figures in prop::collection::vec(any::<u32>(), 1..50), share in 0.0..1.0f64) {
             let mut classes: BTreeMap<i64, i64> = BTreeMap::new();
             figures.iter().for_each(|figure| *classes.entry(class(u64::from(*figure)) as i64).or_default() += 1);
             let mut sorted = figures.clone();

@@ -9,6 +9,7 @@ use polars::prelude::{Column, DataFrame, IntoColumn, NamedFrom, Series};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::metrics::partial::count::METRICS;
 use crate::metrics::partial::{Figure, Key, Partial, Who};
 
 /// A row: a figure, and whose it is. Rows in which all but `value`, `first_ns` and `last_ns` is the same, or is left out
@@ -18,6 +19,7 @@ pub struct Row<'a> {
     #[serde(flatten)]
     who: &'a Who,
     /// What is counted: `used_bytes`, `traces_failed` and so on. Its rows have classes in `bucket`, or all of them none.
+    #[schemars(extend("enum" = METRICS.as_slice()))]
     metric: &'a str,
     /// Of what: an owner of memory, a reason, a population; empty if the metric says it all.
     name: &'a str,
