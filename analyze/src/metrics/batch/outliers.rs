@@ -154,9 +154,12 @@ pub struct Apart {
 /// A VM with a heap, and where it is.
 type Peer<'a> = (&'a TraceResult, &'a ProcessResult, &'a VmResult);
 
+/// Peers, and what they are compared by.
+type Peers<'a> = Vec<(Peer<'a>, Compared)>;
+
 /// The outliers of all traces, those that differ most first.
 pub fn outliers(traces: &[TraceResult]) -> Vec<Outlier> {
-    let mut groups: BTreeMap<(&str, &str, &str, bool), Vec<(Peer<'_>, Compared)>> = BTreeMap::new();
+    let mut groups: BTreeMap<(&str, &str, &str, bool), Peers<'_>> = BTreeMap::new();
     for trace in traces {
         for process in &trace.processes {
             for vm in &process.vms {

@@ -151,7 +151,7 @@ pub fn steps(all: &[Step]) -> Result<DataFrame> {
         "regresses" => all.iter().map(|step| step.regresses).collect::<Vec<bool>>(),
         "median_before" => number(|step| step.median_before),
         "median" => number(|step| step.median),
-        "change_ppm" => number(grown_ppm),
+        "change_ppm" => all.iter().map(grown_ppm).collect::<Vec<Option<i64>>>(),
         "larger" => all.iter().map(|step| step.larger).collect::<Vec<f64>>(),
         "vms_before" => number(|step| integer(step.vms_before)),
         "vms" => number(|step| integer(step.vms)),

@@ -9,7 +9,7 @@ use crate::metrics::partial::UNKNOWN;
 /// Fewer VMs than this of either build say nothing.
 const VMS: usize = 4;
 /// From so much more on, in millionths of the median before, it may be a regression.
-const MORE_PPM: i128 = 100_000;
+const MORE_PPM: i64 = 100_000;
 /// In so many pairs of a VM of each build the newer one's figure is to be the larger one.
 const PAIRS: f64 = 0.75;
 
@@ -76,11 +76,11 @@ pub fn steps(fleet: &Fleet) -> Vec<Step> {
     steps
 }
 
-/// How much larger the median is, in millionths of that before.
-pub fn grown_ppm(step: &Step) -> i64 {
+/// How much larger the median is, in millionths of that before; nothing if that is 0.
+pub fn grown_ppm(step: &Step) -> Option<i64> {
     let (before, now) = (i128::from(step.median_before), i128::from(step.median));
-    let grown = (now - before) * 1_000_000 / before.max(1);
-    i64::try_from(grown).unwrap_or(i64::MAX)
+    let grown = (now - before) * 1_000_000;
+    (before > 0).then(|| i64::try_from(grown / before).unwrap_or(i64::MAX))
 }
 
 fn step([service, before, build]: [&str; 3], measure: Measure, [old, new]: &[Vec<i64>; 2]) -> Step {
@@ -97,7 +97,9 @@ fn step([service, before, build]: [&str; 3], measure: Measure, [old, new]: &[Vec
         regresses: false,
     };
     let enough = old.len().min(new.len()) >= VMS;
-    let regresses = enough && i128::from(grown_ppm(&step)) >= MORE_PPM && step.larger >= PAIRS;
+    // Anything is much more than nothing.
+    let grown = grown_ppm(&step).map_or(step.median > 0, |grown| grown >= MORE_PPM);
+    let regresses = enough && grown && step.larger >= PAIRS;
     Step { regresses, ..step }
 }
 
@@ -128,6 +130,8 @@ mod tests {
         // Builds follow each other as they were seen, not by name.
         assert_eq!(regressing(&[("z", usual), ("a", more), ("m", usual)]), [step]);
         assert!(regressing(&[("a", usual), ("b", usual)]).is_empty());
+        assert_eq!(regressing(&[("a", &[0, 0, 0, 0]), ("b", &[9, 9, 9, 0])]).len(), 1);
+        assert!(regressing(&[("a", &[0, 0, 0, 0]), ("b", &[0, 0, 0, 0])]).is_empty());
         // Three VMs are too few; so is half of the pairs.
         assert!(regressing(&[("a", usual), ("b", &[200, 200, 200])]).is_empty());
         assert!(regressing(&[("a", &[1, 100, 120, 120, 100]), ("b", &[99, 99, 110, 111, 121])]).is_empty());
