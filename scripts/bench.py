@@ -19,6 +19,7 @@ import sys
 import time
 
 import bench_analysis
+import bench_fleet
 import bench_production
 from bench_programs import (
     FOLDER,
@@ -37,8 +38,8 @@ from bench_programs import (
 BUILT = ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / "release"
 RESULTS = ROOT / "testdata/bench/results.json"
 
-# What --only takes: costs and replay; a saturated nginx; many and large traces, made up.
-PARTS = "calls", "production", "analysis"
+# What --only takes: costs and replay; a saturated nginx; many and large traces, made up; many of them on Spark.
+PARTS = "calls", "production", "analysis", "fleet"
 
 # Workloads with their arguments.
 LOOP = "bench_loop", 1  # 0.5 million calls
@@ -256,6 +257,8 @@ def rows(raw):
         bench_production.rows(raw["production"], section, row)
     if "analysis" in raw:
         bench_analysis.rows(raw["analysis"], section, row)
+    if "fleet" in raw:
+        bench_fleet.rows(raw["fleet"]["rounds"], section, row)
     return table
 
 
@@ -367,6 +370,9 @@ def main():
         if arguments.only in (None, "analysis"):
             raw["analysis"] = bench_analysis.measure(min(arguments.rounds, 3), say)
             raw["analysis"]["load_before"] = machine()["load_before"]
+        if arguments.only in (None, "fleet"):
+            raw["fleet"] = {"rounds": bench_fleet.measure(min(arguments.rounds, 3), say)}
+            raw["fleet"]["load_before"] = machine()["load_before"]
         if arguments.only in (None, "production"):
             raw["production"] = bench_production.measure(arguments.production_rounds, say)
             raw["production"]["load_before"] = machine()["load_before"]
