@@ -371,8 +371,8 @@ def main():
             raw["analysis"] = bench_analysis.measure(min(arguments.rounds, 3), say)
             raw["analysis"]["load_before"] = machine()["load_before"]
         if arguments.only in (None, "fleet"):
-            raw["fleet"] = {"rounds": bench_fleet.measure(min(arguments.rounds, 3), say)}
-            raw["fleet"]["load_before"] = machine()["load_before"]
+            load = machine()["load_before"]
+            raw["fleet"] = {"rounds": bench_fleet.measure(min(arguments.rounds, 3), say), "load_before": load}
         if arguments.only in (None, "production"):
             raw["production"] = bench_production.measure(arguments.production_rounds, say)
             raw["production"]["load_before"] = machine()["load_before"]
