@@ -44,6 +44,7 @@ PARTS = "calls", "production", "analysis", "fleet"
 # Workloads with their arguments.
 LOOP = "bench_loop", 1  # 0.5 million calls
 STEADY_SHORT, STEADY_LONG = ("bench_loop", 6, 300000), ("bench_loop", 30, 300000)  # 3 and 15 million, one heap
+STACKS = "bench_loop", 12  # 6 million: stacks are taken for a quarter of a second now and then, so it must last
 CHURN, CHURN_PERF = ("churn", 3), ("churn", 0.25)  # 6.3 and 0.5 million
 NGINX_SECONDS = 6
 NGINX_CALLS = 5.5e6  # in the last recording of nginx, the one that is replayed, as far as the rate before foretells
@@ -97,6 +98,24 @@ def measure_loop(site, turn):
     return seen
 
 
+def measure_stacks(turn):
+    """A long loop without probes, recorded, and recorded with stacks; what the target used of the processor for each."""
+    seen = {}
+
+    def bare():
+        with Workload(*STACKS) as program:
+            seen["bare"] = {"cpu_s": float(program.run()["cpu_s"])}
+
+    def recorded(variant, *options):
+        result = record_workload(STACKS, "stacks.ljt", *options)
+        seen[variant] = {"cpu_s": float(result["figures"]["cpu_s"]), "calls": result["calls"]}
+
+    variants = [bare, lambda: recorded("record"), lambda: recorded("stacks", "--stacks=1/1000")]
+    for step in range(len(variants)):
+        variants[(turn + step) % len(variants)]()
+    return seen
+
+
 def measure_nginx(nginx, seconds, name, path="/same"):
     with Recorder(nginx.worker, FOLDER / name) as recorder:
         rate = nginx.load(seconds, path)
@@ -138,7 +157,7 @@ def measure_replay():
 
 
 def measure(rounds):
-    raw = {"loop": [], "churn": [], "nginx": [], "replay": []}
+    raw = {"loop": [], "stacks": [], "churn": [], "nginx": [], "replay": []}
     # Not kept, and warms up: finds out where LuaJIT's door is.
     with Workload("bench_loop", 0.01) as program, Recorder(program.pid, FOLDER / "loop.ljt") as recorder:
         program.run()
@@ -149,6 +168,7 @@ def measure(rounds):
     for turn in range(rounds):
         say(f"cost a call, round {turn + 1} of {rounds}")
         raw["loop"].append(measure_loop(site, turn))
+        raw["stacks"].append(measure_stacks(turn))
 
     say("a steady heap for the memory of the analysis, and the churning one by perf record")
     # Snapshots at the ends alone, where the heap is the same. Between them a slow machine would take more, and of a
@@ -219,6 +239,15 @@ def rows(raw):
     wall = [cost(variant, "wall_s") for variant in ("floor", "record", "perf")]
     row("the same two by the clock on the wall: record / floor", "x", ratio(wall[1], wall[0]))
     row("... perf record / record", "x", ratio(wall[2], wall[1]))
+
+    def hit(variant):
+        """Microseconds that a hit adds in the mean, round by round."""
+        return [(r[variant]["cpu_s"] - r["bare"]["cpu_s"]) / r[variant]["calls"] * 1e6 for r in raw["stacks"]]
+
+    if raw.get("stacks"):
+        row("record, a longer loop", "us", hit("record"))
+        row("the same with the stacks of one call of 1,000: the longer one / the other", "x",
+            ratio(hit("stacks"), hit("record")), ("<=", 1.03))
 
     section("Size of the recording, a call")
     row("churning heap", "bytes", each(raw["churn"], "bytes"), ("<=", 2.3))

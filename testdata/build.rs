@@ -22,6 +22,11 @@ fn main() {
     compile("tracer.c", None, "TRACER", &out.join("tracer"));
     compile("alloc.c", None, "ALLOC", &out.join("alloc"));
     compile("glibc.c", None, "GLIBC", &out.join("glibc"));
+    // With debug information: tests strip copies.
+    for (variable, frames) in [("SITES", "-fomit-frame-pointer"), ("SITES_FRAMES", "-fno-omit-frame-pointer")] {
+        let module = out.join(format!("{}.so", variable.to_lowercase()));
+        build_c(&["-g", "-fPIC", "-shared", "-Wl,--build-id", frames], "sites.c", None, variable, &module);
+    }
     compile_with(&["-static"], "glibc.c", None, "GLIBC_STATIC", &out.join("glibc-static"));
 
     // The objects are there: only the last link differs.
@@ -60,8 +65,13 @@ fn compile(source: &str, luajit: Option<&Path>, variable: &str, program: &Path) 
 
 /// As [`compile`], with these options.
 fn compile_with(options: &[&str], source: &str, luajit: Option<&Path>, variable: &str, program: &Path) {
+    build_c(&[&["-s"], options].concat(), source, luajit, variable, program);
+}
+
+/// The same, with its symbols.
+fn build_c(options: &[&str], source: &str, luajit: Option<&Path>, variable: &str, program: &Path) {
     let mut cc = Command::new(env::var_os("CC").unwrap_or_else(|| "cc".into()));
-    cc.args(["-O2", "-s", "-pthread"]).args(options).arg("-o").arg(program).arg(Path::new("programs").join(source));
+    cc.args(["-O2", "-pthread"]).args(options).arg("-o").arg(program).arg(Path::new("programs").join(source));
     if let Some(luajit) = luajit {
         let src = luajit.join("src");
         cc.arg("-I").arg(&src).arg(src.join("libluajit.a")).args(["-lm", "-ldl"]);

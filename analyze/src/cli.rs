@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
     batch, breakdown, diff, events, growth, info, lifetimes, map, objects, partial, rates, report, schema, shell,
-    stats, timeline, verify,
+    sites, stats, timeline, verify,
 };
 use crate::output::Format;
 use crate::report::Asked;
@@ -49,6 +49,8 @@ pub enum Command {
     Map(map::Arguments),
     /// What kind of objects fill the heap, what of tables is used, what grows
     Objects(objects::Arguments),
+    /// Who allocates: what LuaJIT was doing and for whom, by the stacks of sampled calls; as a picture, a flame graph
+    Sites(sites::Arguments),
     /// How each heap develops: used, free, segments, the collector's cycles, calls and bytes a second
     Timeline(timeline::Arguments),
     /// Where the memory of each process goes: Lua, the system allocator, shared zones, text, stacks

@@ -83,6 +83,7 @@ const REFUSED: &[(&str, i32)] = &[
     ("timeline", 1),
     ("lifetimes", 1),
     ("growth", 1),
+    ("sites", 1),
 ];
 
 fn edges(folder: &Path) -> Vec<Edge> {

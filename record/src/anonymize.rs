@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use shared::Addr;
 use shared::heap::layout::GRANULARITY;
 use shared::trace::breakdown::{Breakdown, SliceKind};
+use shared::trace::names::Names;
 
 /// So many steps of the granularity at most: 4 TiB, a thirty-second of the address space.
 const STEPS: u64 = (1 << 42) / GRANULARITY;
@@ -42,9 +43,30 @@ pub fn breakdown(mut breakdown: Breakdown) -> Breakdown {
     breakdown
 }
 
+/// A chunk's name without folders: `@/usr/share/x.lua` is `@x.lua`.
+pub fn chunk(name: &str) -> String {
+    // What says whether it is a file's name stays.
+    let sign = name.chars().next().filter(|sign| matches!(sign, '@' | '='));
+    let last = name.trim_start_matches(['@', '=']).rsplit('/').next().unwrap_or_default();
+    sign.into_iter().chain(last.chars()).collect()
+}
+
+/// Names of chunks without folders.
+pub fn names(names: Names) -> Names {
+    Names { chunks: names.chunks.iter().map(|name| chunk(name)).collect(), ..names }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn chunks_lose_their_folders() {
+        let chunks =
+            ["@/usr/share/x.lua", "@x.lua", "=(string)", "=init_by_lua(/etc/nginx.conf:12)", "(text)", "@", "@a/"];
+        let names = names(Names { chunks: chunks.map(str::to_owned).to_vec(), ..Names::default() });
+        assert_eq!(names.chunks, ["@x.lua", "@x.lua", "=(string)", "=nginx.conf:12)", "(text)", "@", "@"]);
+    }
 
     #[test]
     fn heaps_stay_in_user_space_and_on_the_granularity() {

@@ -18,6 +18,7 @@ use crate::output::Output;
 use crate::progress::{self, Figures};
 use crate::recording::Recording;
 use crate::session::Settings;
+use crate::stacks::Sampling;
 use crate::status::Status;
 use crate::worker::Shared;
 use crate::{calibrate, platform, report};
@@ -43,11 +44,17 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     signal_hook::flag::register(signal_hook::consts::SIGTSTP, Arc::default()).context("cannot catch signals")?;
     let _ = rustix::process::setrlimit(rustix::process::Resource::Nofile, unlimited_files());
     let hit_ns = if arguments.mode == ModeName::Snapshot { (0, 0) } else { calibrate::hit_cost_ns_or_guess() };
+    let stacks = match arguments.stacks {
+        Some(rate) => Some(Sampling::new(rate, hit_ns.0, calibrate::stack_price()?)),
+        None => None,
+    };
     let settings = Settings {
         mode: arguments.mode(),
         limits: arguments.limits(),
-        hit_ns,
+        hit_ns: (hit_ns.0 + stacks.map_or(0, |stacks| stacks.adds_ns()), hit_ns.1),
         breakdown_every: arguments.breakdown_every,
+        stacks,
+        names: arguments.names,
     };
     let shared = Arc::new(Shared::new(settings, Arc::clone(&control), arguments.clone(), recording));
     let mut run = Run { shared, control, status: Status::new(arguments), began: 0, trouble: Vec::new() };
@@ -71,7 +78,8 @@ fn recording(first: &Process, arguments: &Arguments) -> Result<Recording> {
     let default = || format!("{}-{}.ljt", first.program, first.pid).into();
     let output = output_of(arguments, arguments.output.clone().unwrap_or_else(default));
     output.check(arguments.first_part())?;
-    Ok(Recording::new(output, header(arguments)?, arguments.rotate, arguments.max_size))
+    let recording = Recording::new(output, header(arguments)?, arguments.rotate, arguments.max_size);
+    Ok(if arguments.collect_symbols { recording.with_symbols() } else { recording })
 }
 
 fn header(arguments: &Arguments) -> Result<Header> {

@@ -11,8 +11,11 @@ use nix::unistd::Pid;
 
 use crate::clock::own_cpu_ns;
 use crate::door::{Module, uprobe_pmu};
+use crate::hits::Record;
 use crate::site;
-use crate::sys::{PerfEvent, ProbeSpec, Ring};
+use crate::stacks::StackPrice;
+use crate::stacks::probe::{SAMPLE_BYTES, StackProbe};
+use crate::sys::{PerfEvent, ProbeSpec, Ring, Tells};
 use crate::target::Target;
 
 /// The hidden argument that makes us the child.
@@ -110,45 +113,108 @@ pub fn hit_cost_ns_or_guess() -> (u64, u64) {
     })
 }
 
+/// A child that calls, and what to probe in it.
+struct Bench {
+    helper: Helper,
+    spec: ProbeSpec,
+}
+
+impl Bench {
+    fn set_up(emulated: bool) -> Result<Bench> {
+        let helper = Helper::start()?;
+        let addr = door_like as *const () as usize as u64;
+        let own = Target::open(Pid::this())?;
+        let mappings = own.mappings()?;
+        let mapping = mappings.iter().find(|mapping| mapping.contains(addr)).context("our own code is unmapped")?;
+        let module = Module::load(&own, mapping)?;
+        let entry = module.addr_of(addr);
+        let mut probe = site::choose(module.image.code(entry), entry).context("our own code cannot be decoded")?;
+        if !emulated && probe.emulated {
+            probe = shared::trace::meta::Probe { addr: entry, emulated: false, ..probe };
+        }
+        ensure!(probe.emulated == emulated, "our own code has no emulated instruction to measure at");
+        let spec = ProbeSpec {
+            pmu: uprobe_pmu()?,
+            path: CString::new(module.path.as_os_str().as_bytes())?,
+            offset: module.image.offset_of(probe.addr).context("our own code is not in our file")?,
+            watermark: Some(u32::MAX),
+            follow_tasks: false,
+            tells: Tells::Arguments,
+        };
+        Ok(Bench { helper, spec })
+    }
+
+    fn pid(&self) -> i32 {
+        self.helper.child.id() as i32
+    }
+}
+
 /// Nanoseconds that a hit adds to a call, at an instruction that the kernel emulates or not: the middle of the rounds,
 /// and how far they lie apart.
 pub fn hit_cost_ns(emulated: bool) -> Result<(u64, u64)> {
-    let mut helper = Helper::start()?;
-    let target = Target::open(Pid::from_raw(helper.child.id() as i32))?;
+    let mut bench = Bench::set_up(emulated)?;
     // A first answer: the child runs our program by now.
-    let bare = helper.rounds(CALLS, || {})?;
-    let addr = door_like as *const () as usize as u64;
-    let own = Target::open(Pid::this())?;
-    let mappings = own.mappings()?;
-    let mapping = mappings.iter().find(|mapping| mapping.contains(addr)).context("our own code is unmapped")?;
-    let module = Module::load(&own, mapping)?;
-    let entry = module.addr_of(addr);
-    let mut probe = site::choose(module.image.code(entry), entry).context("our own code cannot be decoded")?;
-    if !emulated && probe.emulated {
-        probe = shared::trace::meta::Probe { addr: entry, emulated: false, ..probe };
-    }
-    ensure!(probe.emulated == emulated, "our own code has no emulated instruction to measure at");
-    let spec = ProbeSpec {
-        pmu: uprobe_pmu()?,
-        path: CString::new(module.path.as_os_str().as_bytes())?,
-        offset: module.image.offset_of(probe.addr).context("our own code is not in our file")?,
-        watermark: Some(u32::MAX),
-        follow_tasks: false,
-        callers: false,
-    };
-    let event = PerfEvent::open(&spec, target.pid.as_raw())?;
+    let bare = bench.helper.rounds(CALLS, || {})?;
+    let event = PerfEvent::open(&bench.spec, bench.pid())?;
     let (mut ring, pages) = largest_ring(&event)?;
     let calls = CALLS.min((pages * PAGE / RECORD) as u32);
     event.enable()?;
-    let probed = helper.rounds(calls, || {
-        ring.drain(None, |_| {});
-    })?;
+    let probed = bench.helper.rounds(calls, || empty(&mut ring))?;
     let hits = event.counts()?.hits;
     ensure!(hits == u64::from(calls * ROUNDS), "{hits} hits for {} calls", calls * ROUNDS);
     let bare = bare[0] * u64::from(calls) / u64::from(CALLS);
     let per_call = |round: u64| round.saturating_sub(bare) / u64::from(calls);
     let (least, middle, most) = (probed[0], probed[probed.len() / 2], probed[probed.len() - 1]);
     Ok((per_call(middle), per_call(most) - per_call(least)))
+}
+
+/// Of one hit of so many a stack is taken to learn what that costs.
+const STACK_EVERY: u64 = 10;
+/// Samples by which it is told whether a stack comes behind its hit.
+const ENOUGH_TOLD: u64 = 20;
+
+/// What taking stacks costs: rounds with one probe, with a second one that never writes, and with one that often does. Other
+/// load can only slow one down, so the fastest of each count.
+pub fn stack_price() -> Result<StackPrice> {
+    let mut bench = Bench::set_up(true)?;
+    bench.helper.rounds(CALLS, || {})?;
+    let pid = bench.pid();
+    let event = PerfEvent::open(&bench.spec, pid)?;
+    let (mut ring, pages) = largest_ring(&event)?;
+    let calls = CALLS.min((pages * PAGE / RECORD) as u32);
+    event.enable()?;
+    let alone = bench.helper.rounds(calls, || empty(&mut ring))?[0];
+    let bytes = (u64::from(calls) / STACK_EVERY) as usize * SAMPLE_BYTES;
+    let never = StackProbe::open(&bench.spec, pid, u64::from(u32::MAX), true, SAMPLE_BYTES)?;
+    never.start()?;
+    let beside = bench.helper.rounds(calls, || empty(&mut ring))?[0];
+    drop(never);
+    let mut often = StackProbe::open(&bench.spec, pid, STACK_EVERY, true, bytes)?;
+    often.start()?;
+    let (mut behind, mut told) = (0, 0);
+    let sampling = bench.helper.rounds(calls, || {
+        // Of calls one after the other no two have the same arguments.
+        often.read(|_| 0);
+        ring.drain(None, |bytes| {
+            if let Record::Hit(hit) = Record::parse(bytes) {
+                often.hit(&hit, |_| behind += 1);
+            }
+        });
+        often.rest(|_| behind += 1);
+        told += often.take_lost();
+    })?[0];
+    told += behind;
+    ensure!(told >= ENOUGH_TOLD, "only {told} stacks came of {} calls", calls * ROUNDS);
+    let more = |slow: u64, fast: u64| slow.saturating_sub(fast) as f64 / f64::from(calls);
+    Ok(StackPrice {
+        probe_ns: more(beside, alone).ceil() as u64,
+        stack_ns: (more(sampling, beside) * STACK_EVERY as f64).ceil() as u64,
+        behind: behind * 2 > told,
+    })
+}
+
+fn empty(ring: &mut Ring) {
+    ring.drain(None, |_| {});
 }
 
 /// The largest ring that we may have, and its data pages.

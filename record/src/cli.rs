@@ -10,6 +10,7 @@ use clap::{ArgGroup, Parser, ValueEnum};
 use crate::governor::Limits;
 use crate::recording::Rotate;
 use crate::session::Mode;
+use crate::stacks::Rate;
 
 /// How to record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -107,9 +108,23 @@ pub struct Arguments {
     #[arg(long, value_name = "SIZE|TIME", value_parser = parse_rotate)]
     pub rotate: Option<Rotate>,
 
+    /// Also record who calls: the stack of one call of N, or, with auto, of as many as add at most 3 % to what a call costs;
+    /// places in code only, nothing of what is on the stack
+    #[arg(long, value_name = "1/N|auto", value_parser = str::parse::<Rate>)]
+    pub stacks: Option<Rate>,
+
+    /// With --stacks: keep the files that stacks lead through beside the trace, in FILE.symbols, for names to be looked up
+    /// in elsewhere
+    #[arg(long, requires = "stacks")]
+    pub collect_symbols: bool,
+
     /// Leave out host, command lines and folders, and move each heap by a random distance; replays stay exact
     #[arg(long)]
     pub anonymize: bool,
+
+    /// Also record where functions were written: names of source files or chunks and line numbers, nothing of their text
+    #[arg(long)]
+    pub names: bool,
 
     /// Say how it goes as JSON on standard error, a line a second, and a line for each event
     #[arg(long)]
@@ -120,8 +135,14 @@ impl Arguments {
     /// Refuses what does not go together.
     pub fn check(&self) -> Result<()> {
         let stdout = self.output.as_ref().is_some_and(|path| path.as_os_str() == "-");
+        if stdout && self.collect_symbols {
+            bail!("a stream has no place for files beside it: give --collect-symbols a file with -o FILE");
+        }
         if stdout && self.rotate.is_some() {
             bail!("a stream has no parts: give --rotate a file with -o FILE");
+        }
+        if self.stacks.is_some() && self.mode == ModeName::Snapshot {
+            bail!("a snapshot sees no calls: --stacks goes with --mode sample or full");
         }
         if self.max_pause < Duration::from_millis(1) {
             bail!("--max-pause {:?} is too short to stop a process at all: at least 1ms", self.max_pause);
@@ -164,6 +185,7 @@ impl Arguments {
     pub fn options(&self) -> BTreeMap<String, String> {
         let ns = |duration: Duration| duration.as_nanos().to_string();
         let mut options = BTreeMap::from([("max_pause_ns".to_owned(), ns(self.max_pause))]);
+        options.extend(self.names.then(|| ("names".to_owned(), true.to_string())));
         match self.mode {
             ModeName::Snapshot => return options,
             ModeName::Full => {
@@ -174,6 +196,9 @@ impl Arguments {
                 options.insert("window_ns".into(), ns(self.window));
                 options.insert("every_ns".into(), ns(self.every));
             }
+        }
+        if let Some(rate) = self.stacks {
+            options.insert("stacks".into(), rate.to_string());
         }
         options.insert("breakdown_every_ns".into(), ns(self.breakdown_every));
         options

@@ -1,7 +1,9 @@
 //! An ELF file as the probes need it: its code by address, file offsets, names and build id. The file is decoded, not
 //! the memory, because memory shows the breakpoints of whoever probes it.
 
-use object::{Object, ObjectSegment, ObjectSymbol, SegmentFlags};
+use std::ops::Range;
+
+use object::{Object, ObjectSection, ObjectSegment, ObjectSymbol, SegmentFlags};
 use shared::heap::layout;
 
 /// Longer names are passed over.
@@ -115,6 +117,14 @@ impl Image {
             let mapped = offset >= first_page && offset < load.offset.saturating_add(load.size);
             mapped.then(|| load.addr.wrapping_add(offset).wrapping_sub(load.offset))
         })
+    }
+
+    /// A section's addresses and its bytes, unpacked; none if it is not there or empty.
+    pub fn section(&self, name: &str) -> Option<(Range<u64>, Vec<u8>)> {
+        let file = object::File::parse(&*self.bytes).ok()?;
+        let section = file.section_by_name(name)?;
+        let bytes = section.uncompressed_data().ok().filter(|bytes| !bytes.is_empty())?.into_owned();
+        Some((section.address()..section.address().saturating_add(section.size()), bytes))
     }
 
     /// The functions called `name`.

@@ -5,8 +5,9 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use nix::unistd::Pid;
+use rustix::process::{WaitId, WaitIdOptions, waitid};
 
 use crate::control::Control;
 use crate::freeze::Frozen;
@@ -89,6 +90,14 @@ impl Launched {
 
     /// `exit N` or `signal N` once it has ended.
     pub fn status(&self) -> Result<Option<String>> {
+        // A stop for a keyframe is told to whoever of us waits first, asked for or not, and to nobody else: whoever has
+        // made it must learn of it. So it is only looked at whether there is something to be told, and what.
+        let Some(id) = rustix::process::Pid::from_raw(self.pid.as_raw()) else { bail!("no process") };
+        let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        let told = waitid(WaitId::Pid(id), look);
+        if told.is_ok_and(|told| told.is_none_or(|told| !(told.exited() || told.killed() || told.dumped()))) {
+            return Ok(None);
+        }
         match self.child.lock().unwrap_or_else(PoisonError::into_inner).try_wait() {
             Ok(status) => Ok(status.map(describe)),
             // It ended while we had it stopped, and that wait took its status.

@@ -47,6 +47,7 @@ pub mod report;
 pub mod session;
 pub mod site;
 pub mod snapshot;
+pub mod stacks;
 pub mod status;
 pub mod stream;
 #[allow(unsafe_code)]

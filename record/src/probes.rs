@@ -15,7 +15,9 @@ use shared::Addr;
 use crate::door::{Door, uprobe_pmu};
 use crate::hits::{self, Hit, Record};
 use crate::site::MapSyscall;
-use crate::sys::{PerfEvent, ProbeSpec, Ring};
+use crate::stacks::probe::{Matched, SAMPLE_BYTES, StackProbe};
+use crate::stacks::record::Sampled;
+use crate::sys::{PerfEvent, ProbeSpec, Ring, Tells};
 
 const PAGE: usize = 4096;
 /// Rings are made smaller down to this, where the kernel allows us no more locked memory (perf_event_mlock_kb).
@@ -57,6 +59,8 @@ pub enum Caller {
 pub enum Item {
     /// A call at the allocator's door.
     Door(Hit),
+    /// The stack of a call that was handed out before.
+    Stack(Matched),
     /// The return of a mapping call.
     Map(MapSyscall, Hit, Caller),
     /// So many hits are missing here.
@@ -103,17 +107,49 @@ impl Plan {
     /// The probes of a door.
     pub fn new(door: &Door, sizes: RingSizes) -> Result<Plan> {
         let pmu = uprobe_pmu().context("the kernel has no uprobe PMU (CONFIG_UPROBE_EVENTS)")?;
-        let spec = |path: &Path, offset, callers| -> Result<ProbeSpec> {
+        let spec = |path: &Path, offset, tells| -> Result<ProbeSpec> {
             let path = CString::new(path.as_os_str().as_bytes())?;
-            Ok(ProbeSpec { pmu, path, offset, watermark: Some(0), follow_tasks: false, callers })
+            Ok(ProbeSpec { pmu, path, offset, watermark: Some(0), follow_tasks: false, tells })
         };
-        let maps = door.map_sites.iter().map(|site| Ok((site.syscall, spec(&site.path, site.offset, true)?)));
+        let maps = door.map_sites.iter().map(|site| Ok((site.syscall, spec(&site.path, site.offset, Tells::Caller)?)));
         let mut maps = maps.collect::<Result<Vec<_>>>()?;
         // The first one owns the ring.
         maps.first_mut().context("no mapping call to probe")?.1.follow_tasks = true;
-        Ok(Plan { maps, door: spec(&door.module.path, door.probe_offset()?, false)?, sizes })
+        Ok(Plan { maps, door: spec(&door.module.path, door.probe_offset()?, Tells::Arguments)?, sizes })
     }
 }
+
+impl Plan {
+    /// What to open where stacks are to be taken.
+    pub fn stacks(&self) -> StackPlan {
+        StackPlan { door: self.door.clone(), sizes: self.sizes }
+    }
+}
+
+/// What to open on a thread to have stacks taken.
+#[derive(Debug, Clone)]
+pub struct StackPlan {
+    door: ProbeSpec,
+    sizes: RingSizes,
+}
+
+impl StackPlan {
+    /// Opens the probe that takes stacks, on one of so many threads; see [`StackProbe::open`].
+    pub fn open(&self, tid: Pid, threads: usize, every: u64, behind: bool) -> io::Result<StackProbe> {
+        // So many hits come before the recorder looks again, at least; twice that to be safe.
+        let hits = 2 * self.sizes.watermark / HIT_BYTES;
+        let wanted = (hits as u64 / every.max(1) + SPARE) as usize * SAMPLE_BYTES;
+        let room = (STACK_RINGS / threads.max(1)).max(SPARE as usize * SAMPLE_BYTES);
+        StackProbe::open(&self.door, tid.as_raw(), every, behind, wanted.min(room))
+    }
+}
+
+/// A hit's record in the ring: header, number, time, registers.
+const HIT_BYTES: usize = 72;
+/// So many stacks may come beside those.
+const SPARE: u64 = 24;
+/// All rings with stacks of a process together.
+const STACK_RINGS: usize = 32 << 20;
 
 /// One thread's probes.
 #[derive(Debug)]
@@ -122,6 +158,8 @@ pub struct ThreadProbes {
     pub tid: Pid,
     maps: Vec<(MapSyscall, u64, PerfEvent)>,
     door: Option<(u64, PerfEvent)>,
+    /// Takes stacks at the door, in a turn.
+    stacks: Option<StackProbe>,
     /// What the kernel dropped at doors that are closed by now.
     lost_before: u64,
     ring: Ring,
@@ -156,7 +194,7 @@ impl ThreadProbes {
         for (_, _, event) in &maps {
             event.enable()?;
         }
-        Ok(ThreadProbes { tid, maps, door: None, lost_before: 0, ring })
+        Ok(ThreadProbes { tid, maps, door: None, stacks: None, lost_before: 0, ring })
     }
 
     /// Opens the door's probe and starts it.
@@ -169,6 +207,16 @@ impl ThreadProbes {
             self.door = Some((event.id()?, event));
         }
         Ok(())
+    }
+
+    /// Has stacks taken at the door from here on.
+    pub fn set_stacks(&mut self, probe: StackProbe) {
+        self.stacks = Some(probe);
+    }
+
+    /// Gives the probe that takes stacks away, to be closed. What it has taken and was not handed out is dropped.
+    pub fn take_stacks(&mut self) -> Option<PerfEvent> {
+        self.stacks.take().map(StackProbe::into_event)
     }
 
     /// Gives the door's probe away, to be closed. Its hits up to then stay in the ring.
@@ -208,10 +256,28 @@ impl ThreadProbes {
     ///
     /// A hit whose event is no longer known is one of the door that was closed since: nothing else is closed before its
     /// ring.
-    pub fn drain(&mut self, until: Option<u64>, callers: &Callers, mut each: impl FnMut(Item)) -> usize {
-        let maps = &self.maps;
-        self.ring.drain(until, |bytes| match Record::parse(bytes) {
-            Record::Hit(hit) => each(Item::Door(hit)),
+    ///
+    /// `take` makes a number of a stack. A stack that is taken while the rings are emptied is handed out the next time;
+    /// so it is where the thread may stand at the door.
+    pub fn drain(
+        &mut self,
+        until: Option<u64>,
+        callers: &Callers,
+        take: &mut dyn FnMut(&Sampled<'_>) -> u32,
+        mut each: impl FnMut(Item),
+    ) -> usize {
+        let (maps, stacks) = (&self.maps, &mut self.stacks);
+        // First: the hits of all that is in there are in the other ring then.
+        if let Some(stacks) = stacks {
+            stacks.read(take);
+        }
+        let read = self.ring.drain(until, |bytes| match Record::parse(bytes) {
+            Record::Hit(hit) => {
+                if let Some(stacks) = stacks {
+                    stacks.hit(&hit, |matched| each(Item::Stack(matched)));
+                }
+                each(Item::Door(hit));
+            }
             Record::Called(hit, caller) => match maps.iter().find(|(_, id, _)| *id == hit.id) {
                 Some((syscall, _, _)) => each(Item::Map(*syscall, hit, callers.tell(&caller))),
                 None => each(Item::Lost(1)),
@@ -220,7 +286,16 @@ impl ThreadProbes {
             Record::Fork { pid, tid } => each(Item::Fork { pid, tid }),
             Record::Exec => each(Item::Exec),
             Record::Other => {}
-        })
+        });
+        if let (Some(stacks), None) = (stacks, until) {
+            stacks.rest(|matched| each(Item::Stack(matched)));
+        }
+        read
+    }
+
+    /// Stacks that are missing, since this was last asked.
+    pub fn stacks_lost(&mut self) -> u64 {
+        self.stacks.as_mut().map_or(0, StackProbe::take_lost)
     }
 
     /// Hits the kernel dropped so far, on all probes of the thread.
@@ -237,7 +312,9 @@ impl ThreadProbes {
 
     /// Unmaps the ring and leaves the probes, still open; the door's first.
     pub fn into_events(self) -> Vec<PerfEvent> {
-        self.door.into_iter().map(|(_, event)| event).chain(self.maps.into_iter().map(|(_, _, event)| event)).collect()
+        let stacks = self.stacks.into_iter().map(StackProbe::into_event);
+        let door = self.door.into_iter().map(|(_, event)| event);
+        stacks.chain(door).chain(self.maps.into_iter().map(|(_, _, event)| event)).collect()
     }
 }
 

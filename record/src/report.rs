@@ -120,6 +120,11 @@ impl Summary<'_> {
         let each =
             if calls == 0 { String::new() } else { format!(", {:.2} bytes a call", bytes as f64 / calls as f64) };
         lines.push(format!("trace: {}, {}{each}", self.recording.files(), ByteSize(bytes)));
+        if let Some(symbols) = self.recording.symbols() {
+            let (kept, missed) = symbols.summary();
+            lines.push(format!("symbols: {kept}"));
+            lines.extend(missed.iter().map(|what| format!("symbols: not of {what}")));
+        }
         lines.into_iter().map(|line| line + "\n").collect()
     }
 }

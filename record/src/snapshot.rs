@@ -11,7 +11,6 @@ use shared::Addr;
 use shared::heap::layout::{HEADER, INUSE, IS_DIRECT, PAGE};
 use shared::heap::walk::{self, Unreadable, WalkError};
 use shared::heap::{Direct, Heap, Segment};
-use shared::trace::census::Census;
 
 use crate::census::{self, DIRECT_HEAD, Image};
 use crate::locate::global::Global;
@@ -290,16 +289,17 @@ impl Snapshot {
         heaps
     }
 
-    /// What the blocks of the VMs' heaps are. The process need not stand still any more: `target` tells how far the large
-    /// tables are filled by now. None of those that are not done once they are to `stop`.
+    /// What the blocks of the VMs' heaps are, with what is wanted beside. The process need not stand still any more:
+    /// `target` tells how far the large tables are filled by now. None of those that are not done once they are to `stop`.
     pub fn censuses(
         &self,
         heaps: &[(u32, Result<Heap, WalkError>)],
         target: Option<&Target>,
+        wanted: census::Wanted,
         stop: &AtomicBool,
-    ) -> Vec<(u32, Census)> {
+    ) -> Vec<(u32, census::Taken)> {
         let walked = self.vms.iter().zip(heaps).filter_map(|((vm, _), (_, heap))| Some((vm, heap.as_ref().ok()?)));
-        let census = |vm: &VmPlace, heap| census::take(&vm.global, heap, &self.memory, target, stop);
+        let census = |vm: &VmPlace, heap| census::take(&vm.global, heap, &self.memory, target, wanted, stop);
         walked.filter_map(|(vm, heap)| Some((vm.number, census(vm, heap)?))).collect()
     }
 

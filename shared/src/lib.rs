@@ -11,6 +11,9 @@ pub mod call;
 pub mod heap;
 pub mod trace;
 
+/// The checksum of frames; also of the files that a `.gnu_debuglink` names.
+pub use crc32fast::Hasher as Crc32;
+
 /// An address in the target's memory.
 pub type Addr = u64;
 

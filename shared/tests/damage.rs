@@ -32,6 +32,8 @@ fn decode(trace: &Trace<Bytes<'_>>, frame: &Frame) -> Result<(), TraceError> {
         Kind::Missed => trace.missed(frame).map(drop),
         Kind::Breakdown => trace.breakdown(frame).map(drop),
         Kind::Census => trace.census(frame).map(drop),
+        Kind::Stacks => trace.stacks(frame).map(drop),
+        Kind::Names => trace.names(frame).map(drop),
         Kind::Header | Kind::Trailer | Kind::Unknown(_) => trace.payload(frame).map(drop),
     }
 }

@@ -18,6 +18,7 @@ use shared::trace::census::{Findings, ObjectKind};
 use shared::trace::frame::Kind;
 use shared::trace::meta::{Cost, Gap, Header, IndexEntry, Missed, Probe, Process, Trailer, Vm, Window};
 use shared::trace::reader::{End, Trace};
+use shared::trace::stacks::{About, Module, Place};
 
 fn here(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -73,6 +74,9 @@ fn the_tables_tell_of_every_field() {
     told::<Slot>(&document, "each of the `slots` has");
     told::<VmPages>(&document, "each of the `vms` has");
     told::<Findings>(&document, "the findings have");
+    told::<About>(&document, "what the samples are of");
+    told::<Module>(&document, "each of the `modules` has");
+    told::<Place>(&document, "each of the `places` has");
     told::<Trailer>(&document, "### trailer");
     told::<Cost>(&document, "`cost` has");
     told::<IndexEntry>(&document, "## Trailer, index, footer");

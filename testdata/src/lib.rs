@@ -53,6 +53,12 @@ pub const ALLOC: &str = env!("ALLOC");
 /// `programs/glibc.c`: memory from glibc's malloc in every state there is, and what glibc says of it.
 pub const GLIBC: &str = env!("GLIBC");
 
+/// A module for Lua that allocates in known proportions, with debug information.
+pub const SITES: &str = env!("SITES");
+
+/// The same, built with frame pointers.
+pub const SITES_FRAMES: &str = env!("SITES_FRAMES");
+
 /// [`GLIBC`] linked statically.
 pub const GLIBC_STATIC: &str = env!("GLIBC_STATIC");
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use shared::heap::Heap;
 use shared::trace::census::{Census, ObjectKind};
 use shared::trace::frame::Kind;
+use shared::trace::names::Names;
 use shared::trace::reader::Trace;
 use testdata::{Interpreter, Nginx, WORKLOADS, may_record, record, skip};
 
@@ -19,6 +20,7 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 struct Labelled {
     heap: Heap,
     census: Census,
+    names: Option<Names>,
 }
 
 /// Sums of a census.
@@ -67,7 +69,11 @@ fn censuses(path: &Path) -> Result<Vec<Labelled>> {
             }
             Kind::Census => {
                 let heap = heaps.remove(&(frame.head.vm, frame.head.start)).ok_or("a census without a keyframe")?;
-                found.push(Labelled { heap, census: trace.census(frame)? });
+                found.push(Labelled { heap, census: trace.census(frame)?, names: None });
+            }
+            Kind::Names => {
+                let of = found.last_mut().ok_or("names without a census")?;
+                of.names = Some(trace.names(frame)?);
             }
             _ => {}
         }
@@ -77,7 +83,7 @@ fn censuses(path: &Path) -> Result<Vec<Labelled>> {
 
 /// What must hold of every census, whatever is in the heap.
 fn check(labelled: &Labelled, name: &str) {
-    let Labelled { heap, census } = labelled;
+    let Labelled { heap, census, .. } = labelled;
     let sums = labelled.by_kind();
     println!("{name}: {:?} {sums:#?}", census.findings);
     assert_eq!(census.findings.problem, None, "{name}");
@@ -98,11 +104,16 @@ fn check(labelled: &Labelled, name: &str) {
 fn snapshot(pid: u32) -> Result<Vec<Labelled>> {
     let folder = tempfile::tempdir()?;
     let trace = folder.path().join("trace.ljt");
-    let pid = pid.to_string();
-    let words = ["--mode=snapshot", "--max-pause=1s", "-p", &pid, "-o"].map(AsRef::as_ref);
-    let ran = record(words.into_iter().chain([trace.as_os_str()]))?;
-    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    snapshot_to(&trace, pid, &[])?;
     censuses(&trace)
+}
+
+fn snapshot_to(trace: &Path, pid: u32, how: &[&str]) -> Result<()> {
+    let pid = pid.to_string();
+    let words = [&["--mode=snapshot", "--max-pause=1s"], how, &["-p", &pid, "-o"]].concat();
+    let ran = record(words.into_iter().map(AsRef::as_ref).chain([trace.as_os_str()]))?;
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    Ok(())
 }
 
 fn may(test: &str) -> bool {
@@ -161,6 +172,82 @@ fn populations_are_counted_as_the_program_counts_them() -> Result<()> {
         about(tables(|table| table.array_used.unwrap_or(0)), figure("array_used")?, 40, "array slots in use");
         about(tables(|table| table.hash), figure("hash_slots")?, 40, "hash slots");
         about(tables(|table| table.hash_used.unwrap_or(0)), figure("hash_used")?, 40, "hash slots in use");
+    }
+    Ok(())
+}
+
+/// Everything that stands in a trace, and the bytes as they are in the file.
+fn all_of(path: &Path) -> Result<String> {
+    let trace = Trace::open(BufReader::new(File::open(path)?))?;
+    let mut all = format!("{:?} {:?}", trace.header, trace.end);
+    for frame in &trace.frames {
+        all.push_str(&match frame.head.kind {
+            Kind::Process => format!("{:?}", trace.process(frame)?),
+            Kind::Vm => format!("{:?}", trace.vm(frame)?),
+            Kind::Calls => format!("{:?}", trace.calls(frame)?),
+            Kind::Keyframe => format!("{:?}", trace.keyframe(frame)?),
+            Kind::Gap => format!("{:?}", trace.gap(frame)?),
+            Kind::Missed => format!("{:?}", trace.missed(frame)?),
+            Kind::Breakdown => format!("{:?}", trace.breakdown(frame)?),
+            Kind::Census => format!("{:?}", trace.census(frame)?),
+            Kind::Names => format!("{:?}", trace.names(frame)?),
+            Kind::Stacks => format!("{:?}", trace.stacks(frame)?),
+            // Both are above.
+            Kind::Header | Kind::Trailer => String::new(),
+            Kind::Unknown(kind) => panic!("a frame of kind {kind:#x}"),
+        });
+    }
+    all.push_str(&String::from_utf8_lossy(&std::fs::read(path)?));
+    Ok(all)
+}
+
+#[test]
+fn places_are_in_the_trace_only_if_asked_for() -> Result<()> {
+    const TEST: &str = "places_are_in_the_trace_only_if_asked_for";
+    if !may(TEST) {
+        return Ok(());
+    }
+    let folder = tempfile::tempdir()?;
+    let trace = |name: &str| folder.path().join(name);
+    for interpreter in interpreters(TEST) {
+        let name = interpreter.name;
+        let mut program = interpreter.start("objects", None)?;
+        program.wait_ready()?;
+        program.go()?;
+        program.wait_done()?;
+        let take = |how: &[&str]| -> Result<(String, Option<Names>)> {
+            let path = trace(&format!("{name}{}.ljt", how.concat()));
+            snapshot_to(&path, program.pid(), how)?;
+            let labelled = censuses(&path)?.pop().ok_or("no census")?;
+            check(&labelled, name);
+            Ok((all_of(&path)?, labelled.names))
+        };
+        // The program makes chunks with names such as `=chunk 17`; its own is loaded from another file.
+        let (all, names) = take(&[])?;
+        assert!(names.is_none() && !all.contains("chunk 17") && !all.contains("ready.lua"), "{name}");
+
+        let (all, names) = take(&["--names"])?;
+        assert!(all.contains("=chunk 17") && all.contains("/lib/ready.lua"), "{name}: {all}");
+        let names = names.ok_or("no names")?;
+        // As the program makes them: 2000 closures in one place, a function in each of 200 chunks.
+        let mut closures: BTreeMap<u64, u64> = BTreeMap::new();
+        names.functions.iter().flatten().for_each(|proto| *closures.entry(*proto).or_default() += 1);
+        let (most, count) = closures.iter().max_by_key(|(_, count)| **count).ok_or("no closures")?;
+        let place = names.protos[*most as usize].ok_or("no place")?;
+        let chunk = &names.chunks[place.chunk as usize];
+        assert_eq!((*count, chunk.ends_with("/objects.lua"), place.first_line), (2000, true, 103), "{name}: {chunk}");
+        let of_chunks = names
+            .protos
+            .iter()
+            .flatten()
+            .filter(|place| names.chunks[place.chunk as usize].starts_with("=chunk ") && place.first_line == 1);
+        assert_eq!(of_chunks.count(), 200, "{name}");
+        assert!(names.protos.iter().all(Option::is_some), "{name}: {:?}", names.protos);
+
+        let (all, names) = take(&["--names", "--anonymize"])?;
+        let chunks = names.ok_or("no names")?.chunks;
+        assert!(chunks.iter().any(|chunk| chunk == "@objects.lua") && chunks.iter().any(|chunk| chunk == "=chunk 17"));
+        assert!(chunks.iter().all(|chunk| !chunk.contains('/')) && !all.contains("workloads"), "{name}: {chunks:?}");
     }
     Ok(())
 }

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use record::freeze::Frozen;
+use record::launch::Launched;
 use serde_json::Value;
 use testdata::{
     LIMIT, LUAJIT, Ran, analyze, children, info, may_record, record, run, signal, skip, sums, tool, verify,
@@ -179,5 +181,29 @@ fn without_a_name_the_trace_is_called_by_program_and_process() -> Result<()> {
     let name = name.to_string_lossy();
     assert!(name.starts_with("luajit-") && name.ends_with(".ljt") && ran.stderr.contains(&*name), "{name}");
     assert!(analyze(["verify".as_ref(), folder.path().join(&*name).as_os_str()])?.status.success());
+    Ok(())
+}
+
+#[test]
+fn asking_for_its_end_takes_no_news_of_its_stops() -> Result<()> {
+    if let Err(reason) = may_record() {
+        skip("asking_for_its_end_takes_no_news_of_its_stops", &reason);
+        return Ok(());
+    }
+    let launched = Launched::program(&["sleep".into(), "60".into()], std::process::Stdio::null())?;
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let missed = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                assert_eq!(launched.status().ok(), Some(None), "it has not ended");
+            }
+        });
+        let missed = (0..300).filter(|_| Frozen::stop(launched.pid(), Duration::from_secs(2)).is_err()).count();
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        missed
+    });
+    nix::sys::signal::kill(launched.pid(), nix::sys::signal::Signal::SIGKILL)?;
+    assert_eq!(launched.wait(LIMIT)?.as_deref(), Some("signal 9"));
+    assert_eq!(missed, 0, "stops that were not told to whoever made them");
     Ok(())
 }

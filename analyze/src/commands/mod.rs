@@ -15,6 +15,7 @@ pub mod rates;
 pub mod report;
 pub mod schema;
 pub mod shell;
+pub mod sites;
 pub mod stats;
 pub mod timeline;
 pub mod verify;
@@ -51,6 +52,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
         Some(Command::Growth(arguments)) => growth::run(&arguments),
         Some(Command::Map(arguments)) => map::run(&arguments),
         Some(Command::Objects(arguments)) => objects::run(&arguments),
+        Some(Command::Sites(arguments)) => sites::run(&arguments),
         Some(Command::Timeline(arguments)) => timeline::run(&arguments),
         Some(Command::Breakdown(arguments)) => breakdown::run(&arguments),
         Some(Command::Report(arguments)) => report::run(&arguments),

@@ -136,13 +136,14 @@ fn peak(trace: &FileTrace, censuses: &[Frame]) -> Nanos {
 fn objects(trace: &FileTrace, frame: &Frame) -> Result<Objects> {
     let census = trace.census(frame)?;
     let head = frame.head;
-    let of_it = |other: &&Frame| {
-        let (kind, vm, time) = (other.head.kind, other.head.vm, (other.head.start, other.head.end));
-        kind == Kind::Keyframe && vm == head.vm && time == (head.start, head.end)
+    let of_it = |kind| {
+        trace.frames.iter().find(move |other| {
+            let (vm, time) = (other.head.vm, (other.head.start, other.head.end));
+            other.head.kind == kind && vm == head.vm && time == (head.start, head.end)
+        })
     };
-    let Some(keyframe) = trace.frames.iter().find(of_it) else {
-        bail!("a census at byte {} has no keyframe", frame.offset)
-    };
+    let Some(keyframe) = of_it(Kind::Keyframe) else { bail!("a census at byte {} has no keyframe", frame.offset) };
     let heap = trace.keyframe(keyframe)?.heap;
-    Objects::of(&heap, &census).map_err(|why| anyhow::anyhow!("at byte {}: {why}", frame.offset))
+    let names = of_it(Kind::Names).map(|frame| trace.names(frame)).transpose()?;
+    Objects::of(&heap, &census, names.as_ref()).map_err(|why| anyhow::anyhow!("at byte {}: {why}", frame.offset))
 }

@@ -9,7 +9,7 @@ use clap::Args;
 use shared::Nanos;
 
 use super::timeline::POINTS;
-use super::{breakdown, exit_code, fleet, growth, lifetimes, map, rates, stats, timeline, vms, with_output};
+use super::{breakdown, exit_code, fleet, growth, lifetimes, map, rates, sites, stats, timeline, vms, with_output};
 use crate::cli::{self, Input, Of};
 use crate::metrics::followed::Followed;
 use crate::metrics::growth::Growth;
@@ -20,6 +20,7 @@ use crate::replay::period::Period;
 use crate::replay::state::whole_studied;
 use crate::report::{Asked, Report};
 use crate::source::Source;
+use crate::symbols::Symbols;
 
 /// So many VMs have pictures, those with the largest heaps; more would not be read.
 const SHOWN: usize = 6;
@@ -37,6 +38,9 @@ pub struct Arguments {
     /// Of which VMs
     #[command(flatten)]
     pub of: Of,
+    /// Where files with symbols are looked for first, as by `sites`
+    #[arg(long, value_name = "DIR")]
+    pub symbols: Vec<PathBuf>,
     /// Write to FILE, such as report.html [default: standard output]
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
@@ -84,6 +88,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     if let Ok(rates) = &mut rates {
         rates.sections.retain(|section| is_shown(section.vm.as_ref().map(|(number, _)| *number)));
     }
+    let mut symbols = Symbols::new(sites::folders(&arguments.symbols, &source));
+    let sites = sites::found(&name, &trace, &plan, &shown, whole.verdict.clone(), &mut symbols);
     let breakdown = breakdown::report(&name, &trace, None, arguments.of.pid);
 
     let mut page = Page { heaps: &heaps, others, sections: Vec::new(), without: Vec::new() };
@@ -95,6 +101,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     page.add("growth", "Growth", question, growth.as_ref());
     let question = "Where used and free memory lie, and what keeps free memory from being given back.";
     page.add("map", "Map", question, map.as_ref());
+    let question = "Which code allocates: what LuaJIT was doing, and for whom, by the stacks of sampled calls.";
+    page.add("sites", "Who allocates", question, sites.as_ref());
     let question = "What the program asks of its allocator a second, by size.";
     page.add("rates", "Rates", question, rates.as_ref());
     let question = "How long blocks live, how often the heap is turned over, how blocks grow.";

@@ -214,10 +214,10 @@ impl Run {
 
 /// Spreads addresses, of which the low bits are 0. Nobody chooses them to do us harm but who could as well lengthen the
 /// trace.
-type ByAddress = BuildHasherDefault<AddressHasher>;
+pub(crate) type ByAddress = BuildHasherDefault<AddressHasher>;
 
 #[derive(Debug, Default)]
-struct AddressHasher(u64);
+pub(crate) struct AddressHasher(u64);
 
 impl Hasher for AddressHasher {
     fn write(&mut self, bytes: &[u8]) {

@@ -18,6 +18,7 @@ pub mod partial;
 pub mod population;
 pub mod rates;
 pub mod resizes;
+pub mod sites;
 pub mod student;
 pub mod timeline;
 pub mod windows;

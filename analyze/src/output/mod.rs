@@ -16,6 +16,7 @@ pub mod partial;
 pub mod rates;
 pub mod rows;
 pub mod schema;
+pub mod sites;
 pub mod svg;
 pub mod text;
 pub mod timeline;
@@ -72,8 +73,12 @@ pub trait Output {
     fn json(&self, options: &Options, out: &mut dyn Write) -> Result<()>;
     /// Rows, for CSV and Parquet. Amounts are `i64`.
     fn rows(&self) -> Result<DataFrame>;
-    /// A picture without scripts and fonts.
+    /// A picture without fonts; only a flame graph has a script, to look closer at a part.
     fn svg(&self, out: &mut dyn Write) -> Result<()>;
+    /// The picture as a part of a page, without any script.
+    fn figure(&self, out: &mut dyn Write) -> Result<()> {
+        self.svg(out)
+    }
 }
 
 /// Writes what was found.

@@ -4,14 +4,14 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
 
 use super::json::Stats;
-use super::{batch, breakdown, diff, growth, info, lifetimes, map, objects, partial, rates, timeline};
+use super::{batch, breakdown, diff, growth, info, lifetimes, map, objects, partial, rates, sites, timeline};
 use crate::commands::{events, verify};
 
 /// A command that writes JSON, and what makes the schema of it.
 type Described = (&'static str, fn() -> Schema);
 
 /// Every command that writes JSON, and the schema of its document; of `events` and `partial`, of each line.
-pub const ALL: [Described; 14] = [
+pub const ALL: [Described; 15] = [
     ("stats", of::<StatsDocument>),
     ("rates", of::<rates::Document<'static>>),
     ("timeline", of::<timeline::Document<'static>>),
@@ -20,6 +20,7 @@ pub const ALL: [Described; 14] = [
     ("breakdown", of::<breakdown::Document<'static>>),
     ("map", of::<map::Document<'static>>),
     ("objects", of::<objects::Document<'static>>),
+    ("sites", of::<sites::Document<'static>>),
     ("diff", of::<diff::Document>),
     ("batch", of::<batch::Document<'static>>),
     ("verify", of::<verify::Document>),

@@ -135,6 +135,8 @@ pub struct Plan {
     pub breakdowns: Vec<BreakdownAt>,
     /// The censuses, in order of time.
     pub censuses: Vec<Frame>,
+    /// The stacks, as they stand in the trace.
+    pub stacks: Vec<Frame>,
     /// Frames beside the heaps' that could not be read.
     pub damage: Vec<String>,
     /// Calls before a VM's first keyframe.
@@ -176,7 +178,8 @@ impl Plan {
                     Err(error) => plan.damage.push(error.to_string()),
                 },
                 Kind::Census => plan.censuses.push(*frame),
-                Kind::Header | Kind::Trailer | Kind::Unknown(_) => {}
+                Kind::Stacks => plan.stacks.push(*frame),
+                Kind::Header | Kind::Trailer | Kind::Names | Kind::Unknown(_) => {}
             }
         }
         let key = |at: &BreakdownAt| (at.frame.head.start, at.pid, at.started_ticks);

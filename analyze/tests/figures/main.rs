@@ -17,6 +17,7 @@ mod partial;
 mod picture;
 mod rates;
 mod shown;
+mod sites;
 mod stats;
 mod table;
 mod timeline;
@@ -82,12 +83,13 @@ impl Drawn {
     }
 }
 
-const SUBJECTS: [Subject; 9] = [
+const SUBJECTS: [Subject; 10] = [
     stats::SUBJECT,
     rates::SUBJECT,
     timeline::SUBJECT,
     map::SUBJECT,
     objects::SUBJECT,
+    sites::SUBJECT,
     lifetimes::SUBJECT,
     growth::SUBJECT,
     breakdown::SUBJECT,

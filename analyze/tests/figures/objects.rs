@@ -20,23 +20,50 @@ pub(crate) const SUBJECT: Subject = Subject {
 /// So many kinds are drawn by size, and so many of the largest objects are named.
 const BY_SIZE: usize = 4;
 const LARGEST: usize = 5;
+/// So many places of functions are in the text, and in the picture.
+const LISTED: usize = 10;
+const DRAWN: usize = 12;
 
 fn rows(found: &Table, json: &Value) {
     let mut rows: Vec<Row> = Vec::new();
     for vm in all(&json["vms"]) {
         for kind in all(&vm["kinds"]) {
-            for class in all(&kind["classes"]) {
-                let (all, garbage) = (&class["all"], &class["garbage"]);
-                rows.push(row!({
-                    "trace": json["source"], "pid": vm["vm"]["pid"], "vm": vm["vm"]["number"], "label": vm["vm"]["label"],
-                    "time_ns": vm["time_ns"], "kind": kind["kind"], "size_from": class["size_from"],
-                    "size_to": size_to(&class["size_from"]), "count": all["count"], "bytes": all["bytes"],
-                    "garbage_count": garbage["count"], "garbage_bytes": garbage["bytes"],
-                }));
+            // Functions and their code stand under the places where they were written.
+            let made = match word(&kind["kind"]) {
+                "function" => Some("functions"),
+                "proto" => Some("protos"),
+                _ => None,
+            };
+            let of_places = made.filter(|_| !vm["places"].is_null()).map(|made| {
+                let places = all(&vm["places"]).iter();
+                places.map(|place| (name(place).unwrap_or_default(), &place[made]["classes"])).collect()
+            });
+            for (place, classes) in of_places.unwrap_or_else(|| vec![(String::new(), &kind["classes"])]) {
+                for class in all(classes) {
+                    let (all, garbage) = (&class["all"], &class["garbage"]);
+                    rows.push(row!({
+                        "trace": json["source"], "pid": vm["vm"]["pid"], "vm": vm["vm"]["number"],
+                        "label": vm["vm"]["label"], "time_ns": vm["time_ns"], "kind": kind["kind"],
+                        "size_from": class["size_from"], "size_to": size_to(&class["size_from"]), "count": all["count"],
+                        "bytes": all["bytes"], "garbage_count": garbage["count"], "garbage_bytes": garbage["bytes"],
+                        "place": place,
+                    }));
+                }
             }
         }
     }
     found.assert_is(&rows);
+}
+
+/// What a place is called.
+fn name(place: &Value) -> Option<String> {
+    let chunk = place["chunk"].as_str()?.trim_start_matches(['@', '=']);
+    Some(if place["line"] == 0 { chunk.to_owned() } else { format!("{chunk}:{}", place["line"]) })
+}
+
+/// The closures and the code of a place.
+fn closures_and_code(place: &Value) -> [&Value; 2] {
+    [&place["functions"]["all"], &place["protos"]["all"]]
 }
 
 /// What text and picture say of a heap as a whole.
@@ -91,6 +118,11 @@ fn text(json: &Value) -> Vec<Said> {
             };
             told.push(said("", [bytes(&table["bytes"])].into_iter().chain(part("array")).chain(part("hash"))));
         }
+        for place in all(&vm["places"]).iter().take(LISTED) {
+            let amounts = closures_and_code(place).into_iter().filter(|made| made["count"] != 0);
+            let figures = amounts.flat_map(|made| [thousands(&made["count"]), bytes(&made["bytes"])]);
+            told.push(said(&name(place).unwrap_or_else(|| "not known".to_owned()), figures));
+        }
         for kind in all(&vm["growth"]["kinds"]) {
             let figures = [
                 change(&kind["count"], words::thousands),
@@ -117,6 +149,13 @@ fn drawn(json: &Value) -> Drawn {
             let figures =
                 [bytes(&of_all["bytes"]), share(&of_all["bytes"], &vm["all"]["bytes"]), thousands(&of_all["count"])];
             drawn.everywhere(said(word(&kind["kind"]), figures));
+        }
+        for place in all(&vm["places"]).iter().take(DRAWN) {
+            let [closures, code] = closures_and_code(place);
+            let sum = words::bytes(whole(&closures["bytes"]) + whole(&code["bytes"]));
+            let told = said("", [sum, thousands(&closures["count"])]);
+            drawn.derived.extend(told.figures.iter().cloned());
+            drawn.everywhere(told);
         }
         for kind in kinds.iter().take(BY_SIZE) {
             let values = all(&kind["classes"]).iter().map(|class| whole(&class["all"]["bytes"])).collect();

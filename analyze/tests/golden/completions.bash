@@ -64,6 +64,9 @@ _analyze() {
             analyze,schema)
                 cmd="analyze__subcmd__schema"
                 ;;
+            analyze,sites)
+                cmd="analyze__subcmd__sites"
+                ;;
             analyze,stats)
                 cmd="analyze__subcmd__stats"
                 ;;
@@ -121,6 +124,9 @@ _analyze() {
             analyze__subcmd__help,schema)
                 cmd="analyze__subcmd__help__subcmd__schema"
                 ;;
+            analyze__subcmd__help,sites)
+                cmd="analyze__subcmd__help__subcmd__sites"
+                ;;
             analyze__subcmd__help,stats)
                 cmd="analyze__subcmd__help__subcmd__stats"
                 ;;
@@ -137,7 +143,7 @@ _analyze() {
 
     case "${cmd}" in
         analyze)
-            opts="-j -h -V --threads --help --version stats rates lifetimes growth map objects timeline breakdown report batch partial diff verify info events schema completions man help"
+            opts="-j -h -V --threads --help --version stats rates lifetimes growth map objects sites timeline breakdown report batch partial diff verify info events schema completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -391,7 +397,7 @@ _analyze() {
             return 0
             ;;
         analyze__subcmd__help)
-            opts="stats rates lifetimes growth map objects timeline breakdown report batch partial diff verify info events schema completions man help"
+            opts="stats rates lifetimes growth map objects sites timeline breakdown report batch partial diff verify info events schema completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -615,6 +621,20 @@ _analyze() {
             return 0
             ;;
         analyze__subcmd__help__subcmd__schema)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        analyze__subcmd__help__subcmd__sites)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -981,7 +1001,7 @@ _analyze() {
             return 0
             ;;
         analyze__subcmd__report)
-            opts="-o -j -h --from-partials --vm --pid --output --threads --help"
+            opts="-o -j -h --from-partials --vm --pid --symbols --output --threads --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -996,6 +1016,10 @@ _analyze() {
                     return 0
                     ;;
                 --pid)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --symbols)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1023,12 +1047,70 @@ _analyze() {
             return 0
             ;;
         analyze__subcmd__schema)
-            opts="-j -h --threads --help stats rates timeline lifetimes growth breakdown map objects diff batch verify info events partial"
+            opts="-j -h --threads --help stats rates timeline lifetimes growth breakdown map objects sites diff batch verify info events partial"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --threads)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -j)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        analyze__subcmd__sites)
+            opts="-o -j -h --by --symbols --vm --pid --from --to --format --output --threads --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --by)
+                    COMPREPLY=($(compgen -W "bytes calls live" -- "${cur}"))
+                    return 0
+                    ;;
+                --symbols)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --vm)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --pid)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --from)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --to)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -W "text json csv svg parquet" -- "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --threads)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

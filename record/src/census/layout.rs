@@ -46,8 +46,12 @@ pub(super) struct Layout {
     pub(super) table: [usize; 5],
     /// `GCfunc`: what comes before the upvalues of a Lua function, and of one in C.
     pub(super) function: [u64; 2],
+    /// `GCfunc`: `pc`.
+    pub(super) function_pc: usize,
     /// `GCproto`: `sizept`, `numline`.
     pub(super) proto: [usize; 2],
+    /// `GCproto`: `sizebc`, `chunkname`, `firstline`, `lineinfo`, and its size, behind which the bytecode follows.
+    pub(super) proto_code: [usize; 5],
     /// `GCupval`: its size.
     pub(super) upvalue: u64,
     /// `lua_State`: `glref`, `stack`, `openupval`, `stacksize`.
@@ -58,6 +62,8 @@ pub(super) struct Layout {
     pub(super) cdata: u64,
     /// `GCtrace`: `nsnapmap`, `snap`, `snapmap`; `nsnap` is behind `gct`.
     pub(super) trace: [usize; 3],
+    /// `GCtrace`: `startpc`, `szmcode`, `mcode`, `spadjust`, `traceno`.
+    pub(super) trace_code: [usize; 5],
     /// `GCstr`: `len`, and its size: with `sid` since 2020, and before.
     pub(super) strings: [[usize; 2]; 2],
 }
@@ -67,12 +73,15 @@ pub(super) static GC64: Layout = Layout {
     reference: 8,
     table: [16, 40, 48, 52, 64],
     function: [40, 48],
+    function_pc: 32,
     proto: [56, 76],
+    proto_code: [12, 64, 72, 80, 104],
     upvalue: 48,
     thread: [16, 56, 64, 88],
     userdata: [24, 48],
     cdata: 16,
     trace: [44, 48, 56],
+    trace_code: [72, 84, 88, 102, 104],
     strings: [[20, 24], [16, 24]],
 };
 
@@ -81,12 +90,15 @@ pub(super) static NO_GC64: Layout = Layout {
     reference: 4,
     table: [8, 20, 24, 28, 32],
     function: [20, 32],
+    function_pc: 16,
     proto: [32, 48],
+    proto_code: [8, 40, 44, 52, 64],
     upvalue: 24,
     thread: [8, 36, 40, 56],
     userdata: [12, 24],
     cdata: 8,
     trace: [28, 32, 40],
+    trace_code: [52, 60, 64, 78, 80],
     strings: [[16, 20], [12, 16]],
 };
 

@@ -7,7 +7,9 @@
 
 mod blocks;
 mod buffers;
+mod code;
 mod layout;
+mod names;
 mod objects;
 mod strings;
 mod tables;
@@ -18,11 +20,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use shared::Addr;
 use shared::heap::Heap;
 use shared::trace::census::{Census, Findings, Label, ObjectKind};
+use shared::trace::names::Names;
 
 use crate::locate::global::Global;
 use crate::target::Memory;
 use blocks::Blocks;
+use code::Collector;
 use layout::{Head, Layout};
+use names::Uses;
+
+pub use code::{Code, Place, TEXT, TraceCode};
 
 /// So much of each direct block's mapping an [`Image`] has: where an object starts there, its header is in it.
 pub const DIRECT_HEAD: usize = 256;
@@ -39,21 +46,44 @@ pub trait Image {
     fn bytes(&self, addr: Addr, len: usize) -> Option<&[u8]>;
 }
 
-/// The census of a VM's heap, as it was in the stop. `later` is the target that runs again, from which the fill of large
-/// tables is read: exact but for what has changed since. Nothing, and that soon, once it is to `stop`.
+/// What a census is asked for beside itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// The VM's code.
+    pub code: bool,
+    /// Where its functions were written.
+    pub names: bool,
+}
+
+/// A VM's census, with what else was wanted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// What its blocks are.
+    pub census: Census,
+    /// Empty where its objects are laid out in no known way.
+    pub code: Option<Code>,
+    /// None where its objects are laid out in no known way.
+    pub names: Option<Names>,
+}
+
+/// The census of a VM's heap, as it was in the stop, with what is wanted beside. `later` is the target that runs again,
+/// from which the fill of large tables is read: exact but for what has changed since. Nothing, and that soon, once it is to
+/// `stop`.
 pub fn take(
     global: &Global,
     heap: &Heap,
     image: &impl Image,
     later: Option<&impl Memory>,
+    wanted: Wanted,
     stop: &AtomicBool,
-) -> Option<Census> {
+) -> Option<Taken> {
     let layout = if global.gc64 { &layout::GC64 } else { &layout::NO_GC64 };
     let mut findings = Findings::default();
     let Some(blocks) = Blocks::of(heap, image) else {
         findings.problem = Some("the heap was not copied as a whole".into());
         let blocks = heap.chunks.iter().filter(|chunk| chunk.used).count() + heap.direct.len();
-        return Some(Census { findings, labels: vec![Label::default(); blocks], ..Census::default() });
+        let census = Census { findings, labels: vec![Label::default(); blocks], ..Census::default() };
+        return Some(Taken { census, code: wanted.code.then(Code::default), names: None });
     };
     let mut walk = Walk {
         stop,
@@ -67,7 +97,7 @@ pub fn take(
         string: layout.strings[0],
     };
     findings.problem = walk.all(&mut findings).err();
-    walk.finish(findings)
+    walk.finish(findings, wanted)
 }
 
 struct Walk<'a, L> {
@@ -171,8 +201,10 @@ impl<L: Memory> Walk<'_, L> {
         }
     }
 
-    /// The labels, and the numbers of objects in their order.
-    fn finish(self, findings: Findings) -> Option<Census> {
+    /// The labels, and the numbers of objects in their order; what is wanted beside.
+    fn finish(self, findings: Findings, wanted: Wanted) -> Option<Taken> {
+        let mut code = (wanted.code || wanted.names).then(Collector::default);
+        let mut uses = wanted.names.then(Uses::default);
         let mut census = Census { findings, ..Census::default() };
         for block in self.blocks.in_order() {
             if self.is_stopped() {
@@ -187,6 +219,12 @@ impl<L: Memory> Walk<'_, L> {
             };
             let (label, head) = (self.blocks.label(&block), Head(block.bytes));
             census.labels.push(label);
+            if let Some(code) = &mut code {
+                code.take(&self, &block);
+            }
+            if let Some(uses) = &mut uses {
+                uses.take(&self, &block);
+            }
             match label.kind {
                 ObjectKind::String => census.strings.push(head.int(self.string[0])),
                 ObjectKind::Table => census.tables.push(self.fill(&block)),
@@ -194,7 +232,9 @@ impl<L: Memory> Walk<'_, L> {
                 _ => {}
             }
         }
-        Some(census)
+        let code = code.map(Collector::finish);
+        let names = uses.zip(code.as_ref()).map(|(uses, code)| uses.names(code));
+        Some(Taken { census, code: code.filter(|_| wanted.code), names })
     }
 }
 

@@ -35,7 +35,10 @@ impl Image for Made {
 }
 
 /// A list of one object of each of these kinds, the main thread among them.
-const LIST: [u8; 7] = [gct::TABLE, gct::UPVALUE, gct::FUNCTION, gct::PROTO, gct::THREAD, gct::CDATA, gct::USERDATA];
+const LIST: [u8; 8] =
+    [gct::TABLE, gct::UPVALUE, gct::FUNCTION, gct::PROTO, gct::TRACE, gct::THREAD, gct::CDATA, gct::USERDATA];
+/// The machine code of the trace.
+const MACHINE_CODE: Addr = 0x7000_0000;
 
 impl Made {
     fn new(gc64: bool) -> Made {
@@ -92,6 +95,7 @@ impl Made {
                 gct::UPVALUE => (self.layout.upvalue, ObjectKind::Upvalue),
                 gct::FUNCTION => (self.layout.function[1] + 2 * 8, ObjectKind::Function),
                 gct::PROTO => (200, ObjectKind::Proto),
+                gct::TRACE => (300, ObjectKind::Trace),
                 gct::THREAD => (self.global.addr - main, ObjectKind::Thread),
                 gct::CDATA => (self.layout.cdata + 8, ObjectKind::Cdata),
                 _ => (self.layout.userdata[1] as u64 + 40, ObjectKind::Userdata),
@@ -106,6 +110,7 @@ impl Made {
                     self.put(addr + self.layout.proto[0] as u64, 200, 4);
                     self.put(addr + self.layout.proto[1] as u64, 17, 4);
                 }
+                gct::TRACE => self.trace(addr),
                 gct::THREAD => self.thread(addr),
                 gct::USERDATA => {
                     self.put(addr + self.layout.userdata[0] as u64, 40, 4);
@@ -135,6 +140,47 @@ impl Made {
         self.put(hmask, 3, 4);
     }
 
+    /// A trace of two snapshots and a map of ten entries, 77 bytes of machine code with 32 bytes of spilled values.
+    fn trace(&mut self, addr: Addr) {
+        let map = addr + 300 - 10 * 4;
+        self.put(addr + self.layout.reference as u64 + 2, 2, 2);
+        let [entries, snapshots, place] = self.layout.trace.map(|at| addr + at as u64);
+        self.put(entries, 10, 4);
+        self.put(snapshots, map - 2 * 12, 8);
+        self.put(place, map, 8);
+        let [_, size, start, spill, number] = self.layout.trace_code.map(|at| addr + at as u64);
+        self.put(size, 77, 4);
+        self.put(start, MACHINE_CODE, 8);
+        self.put(spill, 32, 2);
+        self.put(number, 5, 2);
+    }
+
+    /// The first block that was made as this.
+    fn first(&self, kind: ObjectKind) -> Addr {
+        let at = self.kinds.iter().position(|made| *made == kind).expect("one");
+        self.heap.chunks[at].addr + HEADER
+    }
+
+    /// Gives the proto, which starts at line 40, ten instructions on lines 40, 41, 42..., of so many lines as it has, and
+    /// the name of one of the strings. The address of its bytecode.
+    fn write_code(&mut self, lines: u64, width: u64, name: &[u8; 9]) -> Addr {
+        let (proto, trace) = (self.first(ObjectKind::Proto), self.first(ObjectKind::Trace));
+        let [size_bc, chunk, first_line, line_info, size] = self.layout.proto_code.map(|at| at as u64);
+        let at = self.kinds.iter().rposition(|kind| *kind == ObjectKind::String).expect("five") - 1;
+        let string = self.heap.chunks[at].addr + HEADER;
+        let text = string + self.layout.strings[0][1] as u64;
+        (0..).zip(name).for_each(|(at, byte)| self.put(text + at, u64::from(*byte), 1));
+        let (bytecode, info) = (proto + size, proto + size + 10 * 4);
+        self.put(proto + size_bc, 10, 4);
+        self.refer(proto + chunk, string);
+        self.put(proto + first_line, 40, 4);
+        self.put(proto + self.layout.proto[1] as u64, lines, 4);
+        self.refer(proto + line_info, info);
+        (0..9).for_each(|at| self.put(info + at * width, at + 1, width as usize));
+        self.refer(trace + self.layout.trace_code[0] as u64, bytecode + 3 * 4);
+        bytecode
+    }
+
     fn thread(&mut self, addr: Addr) {
         let [global, stack, _, slots] = self.layout.thread.map(|at| addr + at as u64);
         let block = self.block(40 * 8, ObjectKind::Stack);
@@ -158,8 +204,13 @@ impl Made {
         self.put(place + 8, 7 | 5 << 32, 8);
     }
 
+    fn taken(&self) -> Taken {
+        take(&self.global, &self.heap, self, Some(self), Wanted { code: true, names: true }, &AtomicBool::new(false))
+            .expect("nobody stops it")
+    }
+
     fn census(&self) -> Census {
-        take(&self.global, &self.heap, self, Some(self), &AtomicBool::new(false)).expect("nobody stops it")
+        self.taken().census
     }
 }
 
@@ -182,7 +233,70 @@ fn every_block_is_what_it_was_made_as() {
 #[test]
 fn one_that_is_stopped_says_nothing() {
     let made = Made::new(true);
-    assert_eq!(take(&made.global, &made.heap, &made, Some(&made), &AtomicBool::new(true)), None);
+    assert_eq!(take(&made.global, &made.heap, &made, Some(&made), Wanted::default(), &AtomicBool::new(true)), None);
+}
+
+#[test]
+fn code_is_told_by_its_address() {
+    for (gc64, (lines, width)) in [true, false]
+        .into_iter()
+        .flat_map(|gc64| [(100, 1), (255, 1), (256, 2), (65535, 2), (65536, 4)].into_iter().map(move |of| (gc64, of)))
+    {
+        let mut made = Made::new(gc64);
+        let bytecode = made.write_code(lines, width, b"@file.lua");
+        let code = made.taken().code.expect("it was asked for");
+        let place = |line| Some(Place { chunk: "@file.lua", first_line: 40, line: Some(line) });
+        for instruction in 0..10 {
+            let pc = bytecode + u64::from(instruction) * 4;
+            assert_eq!(code.place(pc), place(40 + instruction), "gc64 {gc64}, {lines} lines");
+        }
+        assert_eq!((code.place(bytecode - 1), code.place(bytecode + 40)), (None, None));
+        let trace = TraceCode { number: 5, start: MACHINE_CODE, size: 77, spill: 32, starts_at: bytecode + 12 };
+        let found = [0, 76].map(|at| code.trace(MACHINE_CODE + at));
+        assert_eq!((found, code.place(trace.starts_at)), ([Some(&trace); 2], place(43)));
+        assert_eq!((code.trace(MACHINE_CODE - 1), code.trace(MACHINE_CODE + 77)), (None, None));
+    }
+}
+
+#[test]
+fn code_that_does_not_fit_is_left_out_and_a_text_is_no_name() {
+    for gc64 in [true, false] {
+        let chunk = |name, change: &dyn Fn(&mut Made, Addr, Addr)| {
+            let mut made = Made::new(gc64);
+            let bytecode = made.write_code(100, 1, name);
+            let (proto, trace) = (made.first(ObjectKind::Proto), made.first(ObjectKind::Trace));
+            change(&mut made, proto, trace);
+            let code = made.taken().code.expect("it was asked for");
+            let place = code.place(bytecode + 4).map(|place| (place.chunk.to_owned(), place.line));
+            (place, code.trace(MACHINE_CODE).is_some())
+        };
+        let named = |name: &str, line| (Some((name.to_owned(), line)), true);
+        let unchanged = |_: &mut Made, _: Addr, _: Addr| {};
+        assert_eq!(chunk(b"=(string)", &unchanged), named("=(string)", Some(41)));
+        assert_eq!(chunk(b"secret()\n", &unchanged), named(TEXT, Some(41)));
+        assert_eq!(chunk(b"@two\nline", &unchanged), named(TEXT, Some(41)));
+
+        let layout = Made::new(gc64).layout;
+        let [size_bc, name, first_line, lines, _] = layout.proto_code.map(|at| at as u64);
+        let stripped = chunk(b"=stripped", &|made, proto, _| made.refer(proto + lines, 0));
+        assert_eq!(stripped, named("=stripped", None));
+        // A function of the VM's own libraries; and what claims to be one.
+        let builtin: &dyn Fn(&mut Made, Addr, Addr) = &|made, proto, _| {
+            made.put(proto + first_line, 0xffff_ffff, 4);
+            made.refer(proto + lines, 0);
+        };
+        assert_eq!(chunk(b"for_each1", builtin), named("=[builtin:for_each1]", None));
+        assert_eq!(chunk(b"for each1", builtin), named(TEXT, None));
+        for (field, value) in [(size_bc, 0), (size_bc, 60), (first_line, 0xffff_fffe), (name, 1), (lines, 1)] {
+            let (place, _) = chunk(b"@file.lua", &|made, proto, _| made.put(proto + field, value, 4));
+            assert_eq!(place, None, "gc64 {gc64}: {value} at {field}");
+        }
+        let [_, size, start, _, number] = layout.trace_code.map(|at| at as u64);
+        for (field, bytes) in [(size, 4), (start, 8), (number, 2)] {
+            assert!(!chunk(b"@file.lua", &|made, _, trace| made.put(trace + field, 0, bytes)).1);
+        }
+        assert!(!chunk(b"@file.lua", &|made, _, trace| made.put(trace + size, u64::MAX, 4)).1);
+    }
 }
 
 /// How many blocks have a label.
@@ -195,8 +309,7 @@ fn what_does_not_fit_is_unknown_and_told() {
     for gc64 in [true, false] {
         // One object whose size is not its block's may be in the making.
         let mut made = Made::new(gc64);
-        let at = made.kinds.iter().position(|kind| *kind == ObjectKind::Userdata).expect("one");
-        let userdata = made.heap.chunks[at].addr + HEADER;
+        let userdata = made.first(ObjectKind::Userdata);
         made.put(userdata + made.layout.userdata[0] as u64, 4000, 4);
         let census = made.census();
         assert_eq!((census.findings.problem.as_deref(), known(&census)), (None, made.kinds.len() - 1));

@@ -16,6 +16,7 @@ use shared::trace::meta::{Cost, Header, Trailer};
 use shared::trace::writer::Writer;
 
 use crate::output::{Output, Sink};
+use crate::stacks::symbols::Symbols;
 pub use pen::Pen;
 
 /// When a new part begins.
@@ -66,6 +67,7 @@ pub struct Recording {
     /// No more may be written: the size limit is reached, or writing failed.
     full: AtomicBool,
     cost: Mutex<Cost>,
+    symbols: Option<Symbols>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -87,7 +89,21 @@ impl Recording {
             next_vm: AtomicU32::new(1),
             full: AtomicBool::new(false),
             cost: Mutex::default(),
+            symbols: None,
         }
+    }
+
+    /// The same, with what names are looked up in kept beside it, if it is a file.
+    pub fn with_symbols(mut self) -> Recording {
+        if let Output::File { path, .. } = &self.output {
+            self.symbols = Some(Symbols::beside(path));
+        }
+        self
+    }
+
+    /// What names are looked up in, if that is to be kept.
+    pub fn symbols(&self) -> Option<&Symbols> {
+        self.symbols.as_ref()
     }
 
     /// `CLOCK_MONOTONIC` at time 0.

@@ -1,5 +1,6 @@
 //! Censuses: what the blocks of a keyframe are, found out beside the recording once the keyframe is written.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -7,10 +8,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use shared::Nanos;
-use shared::trace::census::Census;
 
 use super::Session;
 use super::keyframes::Heaps;
+use crate::anonymize;
+use crate::census::{Code, Taken, Wanted};
 use crate::priority;
 use crate::snapshot::Snapshot;
 use crate::target::Target;
@@ -26,10 +28,14 @@ pub(super) struct Censuses {
     under_way: Option<UnderWay>,
     /// The next keyframe gets one in any case.
     pub(super) wanted: bool,
+    /// What they also collect.
+    also: Wanted,
+    /// What the last ones found of it, by the VMs' numbers.
+    pub(super) code: BTreeMap<u32, Arc<Code>>,
 }
 
 /// Each VM's, by its number.
-type ByVm = Vec<(u32, Census)>;
+type ByVm = Vec<(u32, Taken)>;
 
 #[derive(Debug)]
 struct UnderWay {
@@ -40,6 +46,11 @@ struct UnderWay {
 }
 
 impl Censuses {
+    /// None yet; each is to collect this, too.
+    pub(super) fn with(also: Wanted) -> Censuses {
+        Censuses { also, ..Censuses::default() }
+    }
+
     /// Whether a keyframe taken now gets one.
     fn is_due(&self) -> bool {
         self.wanted || self.last.is_none_or(|last| last.elapsed() >= EVERY)
@@ -56,11 +67,11 @@ impl Session {
         }
         (self.censuses.last, self.censuses.wanted) = (Some(Instant::now()), false);
         let (heaps, pid, stop) = (Arc::clone(heaps), self.target.pid, Arc::new(AtomicBool::new(false)));
-        let stopped = Arc::clone(&stop);
+        let (stopped, also) = (Arc::clone(&stop), self.censuses.also);
         let thread = std::thread::spawn(move || {
             priority::lower();
             let target = Target::open(pid).ok();
-            (snapshot.censuses(&heaps, target.as_ref(), &stopped), snapshot.into_arena())
+            (snapshot.censuses(&heaps, target.as_ref(), also, &stopped), snapshot.into_arena())
         });
         self.censuses.under_way = Some(UnderWay { thread, stop, time });
     }
@@ -90,8 +101,12 @@ impl Session {
         };
         self.arena = arena;
         for (number, found) in censuses {
-            self.streams.census(number, census.time, &found)?;
+            let anonymized = self.streams.pen.recording().anonymized();
+            let names = found.names.map(|names| if anonymized { anonymize::names(names) } else { names });
+            self.streams.census(number, census.time, &found.census, names.as_ref())?;
+            self.censuses.code.extend(found.code.map(|code| (number, Arc::new(code))));
         }
-        Ok(())
+        // Those of turns that are over can be told by it now.
+        self.write_stacks()
     }
 }

@@ -7,6 +7,7 @@ mod keyframes;
 mod rings;
 mod run;
 mod threads;
+mod turns;
 mod vms;
 mod windows;
 
@@ -21,6 +22,7 @@ use shared::Nanos;
 use shared::trace::keyframe::Pause;
 use shared::trace::meta::{Cost, Missed, Probe, Process};
 
+use crate::census::Wanted;
 use crate::clock::{cpu_ns, monotonic_ns};
 use crate::control::Stopped;
 use crate::door::Door;
@@ -28,12 +30,14 @@ use crate::governor::{Governor, Limits};
 use crate::probes::{Callers, Item, Plan, RingSizes};
 use crate::progress::Progress;
 use crate::recording::Pen;
+use crate::stacks::Sampling;
 use crate::stream::Streams;
 use crate::target::Target;
 use breakdowns::Breakdowns;
 use censuses::Censuses;
 use keyframes::Walk;
 use threads::Thread;
+use turns::Turns;
 use vms::SessionVm;
 use windows::OpenWindow;
 
@@ -62,6 +66,10 @@ pub struct Settings {
     pub hit_ns: (u64, u64),
     /// The time between two looks at where its memory goes.
     pub breakdown_every: Duration,
+    /// How often stacks are taken; none if they are not to be.
+    pub stacks: Option<Sampling>,
+    /// Whether the trace gets the names of functions' places.
+    pub names: bool,
 }
 
 /// A thread's number, about when its ring was emptied, and what was in it.
@@ -96,6 +104,8 @@ pub struct Session {
     governor: Governor,
     breakdowns: Breakdowns,
     censuses: Censuses,
+    /// Whether and when stacks are taken; none if they are not to be.
+    turns: Option<Turns>,
     window: Option<OpenWindow>,
     next_keyframe: Instant,
     /// Hits that the governor was told of.
@@ -134,7 +144,8 @@ impl Session {
             streams: Streams::new(pen, pid),
             governor: Governor::new(limits, settings.hit_ns.0, now, now ^ u64::from(pid) << 32),
             breakdowns: Breakdowns::new(settings.breakdown_every),
-            censuses: Censuses::default(),
+            turns: settings.stacks.map(|sampling| Turns::new(sampling, now ^ u64::from(pid) << 16)),
+            censuses: Censuses::with(Wanted { names: settings.names, code: settings.stacks.is_some() }),
             about: Process { cpu_start_ns: cpu, ..about },
             target,
             door,
@@ -217,9 +228,11 @@ impl Session {
 
     /// Goes over to the current part.
     fn move_on(&mut self) -> Result<()> {
+        self.hold_stacks();
+        self.write_stacks()?;
         self.streams.flush()?;
         self.write_process(Some("goes on in the next part".into()))?;
-        self.streams.pen.move_on()?;
+        self.streams.move_on()?;
         self.write_process(None)?;
         let now = self.now();
         for (number, vm) in self.vms().into_iter().filter(|(number, _)| self.streams.is_open(*number)) {

@@ -13,6 +13,9 @@ use crate::clock::monotonic_ns;
 use crate::control::Control;
 use crate::freeze;
 use crate::probes::{self, Item};
+use crate::stacks::Collector;
+use crate::stacks::record::Sampled;
+use crate::target::Target;
 
 /// How much may pile up while a heap is walked: 48 bytes an item, so 96 MB.
 const MAX_BACKLOG: usize = 2 << 20;
@@ -45,6 +48,9 @@ impl Session {
             let Thread { probes: thread, calls, .. } = thread;
             let (pending, backlog, streams) = (&mut self.pending, &mut self.backlog, &mut self.streams);
             let waiting = self.walk.is_some();
+            let collector = self.turns.as_mut().and_then(|turns| turns.collector.as_mut());
+            let target = &self.target;
+            let mut take = take_stacks(collector, target);
             let mut failed = Ok(());
             let mut pass_on = |item| {
                 *calls |= matches!(item, Item::Door(_));
@@ -60,7 +66,7 @@ impl Session {
             };
             if at_door.contains(&thread.tid) {
                 let mut last = None;
-                thread.drain(until, &self.callers, |item| {
+                thread.drain(until, &self.callers, &mut take, |item| {
                     last.replace(item).into_iter().for_each(&mut pass_on);
                 });
                 match last {
@@ -72,7 +78,7 @@ impl Session {
                     }
                 }
             } else {
-                thread.drain(until, &self.callers, pass_on);
+                thread.drain(until, &self.callers, &mut take, pass_on);
             }
             failed?;
         }
@@ -168,4 +174,12 @@ impl Session {
         let ended = self.threads.iter().zip(&fds).filter(|(_, fd)| fd.revents().contains(PollFlags::HUP));
         Ok(ended.map(|(thread, _)| thread.key).collect())
     }
+}
+
+/// Makes numbers of stacks; where none are to be taken, none come.
+fn take_stacks<'a>(
+    mut collector: Option<&'a mut Collector>,
+    target: &'a Target,
+) -> impl FnMut(&Sampled<'_>) -> u32 + use<'a> {
+    move |sampled| collector.as_mut().map_or(0, |collector| collector.take(target, sampled))
 }

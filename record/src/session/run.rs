@@ -67,8 +67,14 @@ impl Session {
             }
             match self.settings.mode {
                 Mode::Snapshot => return Ok(Stopped::Snapshot),
-                Mode::Sample => self.mind_window()?,
-                Mode::Full { keyframe_every } => self.mind_keyframes(keyframe_every)?,
+                Mode::Sample => {
+                    self.mind_window()?;
+                    self.settle_turn()?;
+                }
+                Mode::Full { keyframe_every } => {
+                    self.mind_keyframes(keyframe_every)?;
+                    self.mind_turns()?;
+                }
             }
         }
     }
@@ -110,6 +116,7 @@ impl Session {
     /// Tells the governor of hits it does not know of, at the price that is known by now.
     pub(super) fn pay_hits(&mut self) {
         if let Some((ns, spread)) = self.streams.price.measured() {
+            let ns = ns + self.settings.stacks.map_or(0, |stacks| stacks.stacks_ns());
             (self.cost.hit_ns, self.cost.hit_spread_ns) = (ns, spread);
             self.governor.set_price(ns);
         }
@@ -138,9 +145,12 @@ impl Session {
             self.finish_census()?;
             self.breakdown()?;
         }
+        self.turn_off();
+        self.hold_stacks();
         freeze::release_late();
         probes::close(self.threads.drain(..).flat_map(|thread| thread.probes.into_events()).collect());
         self.finish_census()?;
+        self.write_stacks()?;
         self.pay_hits();
         self.streams.flush()?;
         self.cpu = cpu_ns(self.target.pid).unwrap_or(self.cpu);

@@ -44,7 +44,7 @@ impl Session {
     /// Opens the door's probe and takes the window's keyframe. Hits before it are paid for and otherwise ignored.
     pub(super) fn open_window(&mut self, plan: Window, held: Option<Frozen>) -> Result<()> {
         let probed = self.threads_that_may_call()?;
-        self.open_doors(|tid| probed.contains(&tid))?;
+        let opened = self.open_doors_in_turn(&probed)?;
         // Where the heap is too large, this says so, stops nothing, and the window goes on without.
         let taken = self.keyframe(held)?;
         if !self.is_alive() {
@@ -65,7 +65,7 @@ impl Session {
         self.pay_hits();
         self.governor.opened(self.now(), self.heap_bytes.values().sum());
         self.progress.update(|figures| figures.windows += 1);
-        Ok(())
+        self.turn_on(opened)
     }
 
     /// Whether a thread ran that is not probed; looked at now and then.
@@ -98,6 +98,7 @@ impl Session {
             self.streams.gap(self.streams.time(end), gap)?;
         }
         self.shut_door()?;
+        self.end_turn_with_window();
         let used = cpu.saturating_sub(window.cpu_start);
         self.streams.close_window(hits, (window.cpu_start, used))?;
         if self.streams.pen.is_old() {

@@ -4,6 +4,7 @@
 mod mapping;
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use shared::call::Call;
 use shared::trace::TraceError;
@@ -11,12 +12,16 @@ use shared::trace::calls::Encoder;
 use shared::trace::census::Census;
 use shared::trace::keyframe::Keyframe;
 use shared::trace::meta::{Gap, Vm, Window};
+use shared::trace::names::Names;
+use shared::trace::stacks::{Sample, Stacks};
 use shared::{Addr, Nanos};
 
 use crate::hits::Hit;
 use crate::price::Price;
 use crate::probes::Item;
 use crate::recording::Pen;
+use crate::stacks::Collected;
+use crate::stacks::probe::Matched;
 
 /// A VM that has a stream.
 #[derive(Debug)]
@@ -32,6 +37,10 @@ struct Known {
     in_window: u64,
     /// What its last keyframe took in the trace.
     keyframe_bytes: u64,
+    /// Calls in this part of the recording.
+    in_part: u64,
+    /// Those of which stacks are taken.
+    sampled: Option<Collected>,
 }
 
 /// What must be done about the stream from outside.
@@ -74,6 +83,10 @@ pub struct Streams {
     strangers: BTreeMap<Addr, u64>,
     /// `msp` of each thread's last call: its mapping calls are made for it. 0 if there was none.
     last: Vec<Addr>,
+    /// Stacks are taken of calls in this time, by `CLOCK_MONOTONIC`.
+    turn: Option<RangeInclusive<u64>>,
+    /// Each thread's last call in it: the place of its VM, its number, and when it was hit.
+    last_in_turn: BTreeMap<usize, (usize, u64, u64)>,
     /// Who each mapping was made for, by its first byte: the `malloc_state`, which may be one we do not know; 0 if that
     /// was not seen.
     mapped_for: BTreeMap<Addr, Addr>,
@@ -110,6 +123,8 @@ impl Streams {
             late: 0,
             strangers: BTreeMap::new(),
             last: Vec::new(),
+            turn: None,
+            last_in_turn: BTreeMap::new(),
             mapped_for: BTreeMap::new(),
             wanted: Wanted::default(),
             price: Price::default(),
@@ -127,7 +142,17 @@ impl Streams {
     pub fn add_vm(&mut self, number: u32, mstate: Addr, shift: u64) {
         self.strangers.remove(&mstate);
         let block = Encoder::default();
-        self.vms.push(Known { number, mstate, shift, closed: false, block, in_window: 0, keyframe_bytes: 0 });
+        self.vms.push(Known {
+            number,
+            mstate,
+            shift,
+            closed: false,
+            block,
+            in_window: 0,
+            keyframe_bytes: 0,
+            in_part: 0,
+            sampled: None,
+        });
     }
 
     /// Whether the VM at this address has a stream.
@@ -179,6 +204,10 @@ impl Streams {
                 Ok(())
             }
             Item::Door(hit) => self.call(thread, hit),
+            Item::Stack(matched) => {
+                self.stack(thread, matched);
+                Ok(())
+            }
             Item::Map(syscall, hit, caller) => self.map(thread, syscall, hit, caller),
             Item::Lost(lost) => {
                 let known = lost.min(self.early);
@@ -219,7 +248,52 @@ impl Streams {
         vm.block.push_call(&Call { time, ptr, osize: registers.dx, nsize: registers.cx });
         vm.in_window += 1;
         self.calls += 1;
+        let number = vm.in_part;
+        vm.in_part += 1;
+        if self.turn.as_ref().is_some_and(|turn| turn.contains(&hit.time)) {
+            let sampled = vm.sampled.get_or_insert_with(|| Collected::from(number, time));
+            sampled.calls = number + 1 - sampled.first;
+            sampled.time.1 = sampled.time.1.max(time);
+            self.last_in_turn.insert(thread, (at, number, hit.time));
+        }
         if vm.block.is_full() { self.flush_vm(at) } else { Ok(()) }
+    }
+
+    /// Takes the stack of a thread's last call; of another one it is none that is wanted.
+    fn stack(&mut self, thread: usize, matched: Matched) {
+        let last = self.last_in_turn.get(&thread).filter(|(_, _, hit)| *hit == matched.hit);
+        if let Some((at, call, _)) = last
+            && let Some(sampled) = &mut self.vms[*at].sampled
+        {
+            sampled.samples.push(Sample { call: *call, stack: matched.stack });
+        }
+    }
+
+    /// Stacks are taken of the calls in this time, by `CLOCK_MONOTONIC`.
+    pub fn set_turn(&mut self, turn: Option<RangeInclusive<u64>>) {
+        self.turn = turn;
+        self.last_in_turn.clear();
+    }
+
+    /// What was collected of each VM's calls since this was last asked; nothing may be on its way any more.
+    pub fn take_collected(&mut self) -> Vec<(u32, Collected)> {
+        self.vms.iter_mut().filter_map(|vm| Some((vm.number, vm.sampled.take()?))).collect()
+    }
+
+    /// Whether anything was collected that was not taken.
+    pub fn has_collected(&self) -> bool {
+        self.vms.iter().any(|vm| vm.sampled.is_some())
+    }
+
+    /// Writes who made a VM's calls.
+    pub fn stacks(&mut self, number: u32, time: (Nanos, Nanos), stacks: &Stacks) -> Result<(), TraceError> {
+        self.pen.write(false, |writer| writer.stacks(number, time, stacks))
+    }
+
+    /// A new part begins, in which calls are counted anew.
+    pub fn move_on(&mut self) -> anyhow::Result<()> {
+        self.vms.iter_mut().for_each(|vm| vm.in_part = 0);
+        self.pen.move_on()
     }
 
     fn set_last(&mut self, thread: usize, msp: Addr) {
@@ -344,14 +418,24 @@ impl Streams {
         Ok(())
     }
 
-    /// Writes what the blocks of a VM's keyframe are. Where the trace has no room for that, it is left out.
-    pub fn census(&mut self, number: u32, time: (Nanos, Nanos), census: &Census) -> Result<(), TraceError> {
+    /// Writes what the blocks of a VM's keyframe are, and where its functions were written. Where the trace has no room for
+    /// that, it is left out.
+    pub fn census(
+        &mut self,
+        number: u32,
+        time: (Nanos, Nanos),
+        census: &Census,
+        names: Option<&Names>,
+    ) -> Result<(), TraceError> {
         let known = self.vms.iter().any(|vm| vm.number == number);
         // Labels are small, and so are numbers: it is far shorter when written.
         if !known || !self.pen.has_room(census.labels.len() as u64) {
             return Ok(());
         }
-        self.pen.write(false, |writer| writer.census(number, time, census))
+        self.pen.write(false, |writer| {
+            writer.census(number, time, census)?;
+            names.map_or(Ok(()), |names| writer.names(number, time, names))
+        })
     }
 
     /// Whether the trace has room for one more keyframe of each VM, as large as the last ones and half as much again.

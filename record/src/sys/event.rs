@@ -9,6 +9,7 @@ use perf_event_open_sys::bindings as raw;
 
 use super::Undertaker;
 use crate::hits::{CALLER_REGISTERS, CALLER_STACK, SAMPLED_REGISTERS};
+use crate::stacks::record::{STACK_BYTES, STACK_REGISTERS};
 
 /// What to probe, and how much to say about each hit.
 #[derive(Debug, Clone)]
@@ -23,8 +24,22 @@ pub struct ProbeSpec {
     pub watermark: Option<u32>,
     /// Whether threads and children that start or end, and programs that take over, write records too.
     pub follow_tasks: bool,
-    /// Whether a record tells enough to see who called: more registers, and the top of the stack.
-    pub callers: bool,
+    /// What a record tells.
+    pub tells: Tells,
+}
+
+/// What a record tells beside its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tells {
+    /// The arguments of the call.
+    Arguments,
+    /// Enough to see whether the allocator called: more registers, and the top of the stack.
+    Caller,
+    /// Enough to follow the stack; of every so many hits only.
+    Stack {
+        /// One of so many hits writes a record.
+        every: u64,
+    },
 }
 
 /// A probe on one thread. Closing it takes the breakpoint out, whoever closes it: the kernel does if we die.
@@ -59,14 +74,17 @@ impl PerfEvent {
         attr.set_exclude_kernel(1);
         attr.set_exclude_hv(1);
         if let Some(watermark) = spec.watermark {
-            attr.__bindgen_anon_1.sample_period = 1;
+            attr.__bindgen_anon_1.sample_period = if let Tells::Stack { every } = spec.tells { every } else { 1 };
             attr.sample_type =
                 u64::from(raw::PERF_SAMPLE_IDENTIFIER | raw::PERF_SAMPLE_TIME | raw::PERF_SAMPLE_REGS_USER);
-            attr.sample_regs_user = SAMPLED_REGISTERS;
-            if spec.callers {
+            let (registers, stack) = match spec.tells {
+                Tells::Arguments => (SAMPLED_REGISTERS, 0),
+                Tells::Caller => (CALLER_REGISTERS, CALLER_STACK),
+                Tells::Stack { .. } => (STACK_REGISTERS, STACK_BYTES),
+            };
+            (attr.sample_regs_user, attr.sample_stack_user) = (registers, stack);
+            if stack > 0 {
                 attr.sample_type |= u64::from(raw::PERF_SAMPLE_STACK_USER);
-                attr.sample_regs_user = CALLER_REGISTERS;
-                attr.sample_stack_user = CALLER_STACK;
             }
             attr.set_use_clockid(1);
             attr.clockid = CLOCK_MONOTONIC;

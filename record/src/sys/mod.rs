@@ -6,7 +6,7 @@ mod ring;
 mod trace;
 mod undertaker;
 
-pub use event::{Counts, PerfEvent, ProbeSpec};
+pub use event::{Counts, PerfEvent, ProbeSpec, Tells};
 pub use ring::Ring;
 pub use trace::detach;
 pub use undertaker::{UNDERTAKER_ARGUMENT, Undertaker, undertaker};

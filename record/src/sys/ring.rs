@@ -24,6 +24,9 @@ pub struct Ring {
     wrapped: Vec<u8>,
 }
 
+// SAFETY: the mapping is this ring's alone, and no thread has a claim on it: whoever has the ring may use and unmap it.
+unsafe impl Send for Ring {}
+
 impl Ring {
     /// Maps a ring of `pages` data pages, a power of two, for `event`. `QuotaExceeded` if so much memory may not be
     /// locked.

@@ -42,6 +42,10 @@ pub enum Kind {
     Breakdown,
     /// [`super::census::Census`]; may be skipped.
     Census,
+    /// [`super::stacks::Stacks`]; may be skipped.
+    Stacks,
+    /// [`super::names::Names`]; may be skipped.
+    Names,
     /// A kind that may be skipped.
     Unknown(u16),
 }
@@ -52,6 +56,10 @@ const MISSED: u16 = 0x8001;
 const BREAKDOWN: u16 = 0x8002;
 /// The number of [`Kind::Census`].
 const CENSUS: u16 = 0x8003;
+/// The number of [`Kind::Stacks`].
+const STACKS: u16 = 0x8004;
+/// The number of [`Kind::Names`].
+const NAMES: u16 = 0x8005;
 
 impl Kind {
     const KNOWN: [Kind; 7] =
@@ -64,6 +72,8 @@ impl Kind {
             Kind::Missed => MISSED,
             Kind::Breakdown => BREAKDOWN,
             Kind::Census => CENSUS,
+            Kind::Stacks => STACKS,
+            Kind::Names => NAMES,
             known => 1 + Kind::KNOWN.iter().position(|&k| k == known).unwrap_or_default() as u16,
         }
     }
@@ -75,6 +85,8 @@ impl Kind {
             MISSED => Some(Kind::Missed),
             BREAKDOWN => Some(Kind::Breakdown),
             CENSUS => Some(Kind::Census),
+            STACKS => Some(Kind::Stacks),
+            NAMES => Some(Kind::Names),
             0x8000.. => Some(Kind::Unknown(code)),
             _ => None,
         }
@@ -93,6 +105,8 @@ impl Kind {
             Kind::Missed => "missed",
             Kind::Breakdown => "breakdown",
             Kind::Census => "census",
+            Kind::Stacks => "stacks",
+            Kind::Names => "names",
             Kind::Unknown(_) => "unknown",
         }
     }
@@ -108,7 +122,8 @@ pub struct Head {
     pub length: u32,
     /// The VM it concerns, numbered from 1; 0 if none.
     pub vm: u32,
-    /// How many of what the kind counts: calls in a block, chunks in a keyframe, labels in a census.
+    /// How many of what the kind counts: calls in a block, chunks in a keyframe, labels in a census, samples among
+    /// stacks, protos in names.
     pub count: u32,
     /// The first moment it speaks of.
     pub start: Nanos,

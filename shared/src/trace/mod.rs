@@ -1,7 +1,7 @@
 //! The `.ljt` trace: `FORMAT.md` is the specification, this module both sides of it.
 //!
-//! A file is a [`frame`] after another. [`calls`], [`keyframe`] and [`census`] are the binary payloads, each encoder
-//! beside its decoder; [`meta`] holds the JSON ones. [`writer`] and [`reader`] put them in order.
+//! A file is a [`frame`] after another. [`calls`], [`keyframe`], [`census`], [`names`] and [`stacks`] are the binary
+//! payloads, each encoder beside its decoder; [`meta`] holds the JSON ones. [`writer`] and [`reader`] put them in order.
 
 pub mod breakdown;
 pub mod calls;
@@ -9,9 +9,11 @@ pub mod census;
 pub mod frame;
 pub mod keyframe;
 pub mod meta;
+pub mod names;
 mod pack;
 pub mod parts;
 pub mod reader;
+pub mod stacks;
 mod varint;
 pub mod writer;
 

@@ -10,6 +10,8 @@ use super::census::Census;
 use super::frame::{self, FOOTER, FRAME_HEAD, Head, Kind};
 use super::keyframe::Keyframe;
 use super::meta::{self, Gap, Header, IndexEntry, Missed, Process, Trailer, Vm};
+use super::names::Names;
+use super::stacks::Stacks;
 use super::{BadPayload, TraceError};
 
 /// How a trace ends.
@@ -221,6 +223,28 @@ impl<R: Read + Seek> Trace<R> {
             return Err(self.bad(frame, BadPayload(what)));
         }
         Ok(census)
+    }
+
+    /// Who made some of a VM's calls.
+    pub fn stacks(&self, frame: &Frame) -> Result<Stacks, TraceError> {
+        let stacks = Stacks::decode(&self.payload(frame)?).map_err(|e| self.bad(frame, e))?;
+        let samples = stacks.samples.len();
+        if samples as u64 != u64::from(frame.head.count) {
+            let what = format!("stacks: {samples} samples, its head says {}", frame.head.count);
+            return Err(self.bad(frame, BadPayload(what)));
+        }
+        Ok(stacks)
+    }
+
+    /// Where the functions of the VM's census before it were written.
+    pub fn names(&self, frame: &Frame) -> Result<Names, TraceError> {
+        let names = Names::decode(&self.payload(frame)?).map_err(|e| self.bad(frame, e))?;
+        let protos = names.protos.len();
+        if protos as u64 != u64::from(frame.head.count) {
+            let what = format!("names: {protos} protos, its head says {}", frame.head.count);
+            return Err(self.bad(frame, BadPayload(what)));
+        }
+        Ok(names)
     }
 
     /// A gap.

@@ -10,6 +10,8 @@ use super::census::Census;
 use super::frame::{self, Head, Kind};
 use super::keyframe::Keyframe;
 use super::meta::{self, Gap, Header, IndexEntry, Missed, Process, Trailer, Vm};
+use super::names::Names;
+use super::stacks::Stacks;
 use crate::Nanos;
 use crate::call::{Call, MapCall};
 
@@ -91,6 +93,16 @@ impl<W: Write> Writer<W> {
     /// Appends what the blocks of a VM's last keyframe are; `time` is that keyframe's.
     pub fn census(&mut self, vm: u32, time: (Nanos, Nanos), census: &Census) -> Result<(), TraceError> {
         self.frame(Kind::Census, vm, census.labels.len() as u32, time, &census.encode())
+    }
+
+    /// Appends who made some of a VM's calls, from `time.0` to `time.1`; all of these were pushed.
+    pub fn stacks(&mut self, vm: u32, time: (Nanos, Nanos), stacks: &Stacks) -> Result<(), TraceError> {
+        self.frame(Kind::Stacks, vm, stacks.samples.len() as u32, time, &stacks.encode())
+    }
+
+    /// Appends where the functions of a VM's last census were written; `time` is that census's.
+    pub fn names(&mut self, vm: u32, time: (Nanos, Nanos), names: &Names) -> Result<(), TraceError> {
+        self.frame(Kind::Names, vm, names.protos.len() as u32, time, &names.encode())
     }
 
     /// Appends a gap after all that was pushed for the VM.

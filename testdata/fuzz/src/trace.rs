@@ -39,6 +39,8 @@ fn read_frame(trace: &Trace<Cursor<&[u8]>>, frame: &Frame) {
         Kind::Missed => drop(trace.missed(frame)),
         Kind::Breakdown => drop(trace.breakdown(frame)),
         Kind::Census => drop(trace.census(frame)),
+        Kind::Stacks => drop(trace.stacks(frame)),
+        Kind::Names => drop(trace.names(frame)),
         Kind::Calls => {
             let Ok(block) = trace.calls(frame) else { return };
             assert_eq!(block.calls.len(), frame.head.count as usize);

@@ -32,17 +32,17 @@ fn record_all(folder: &Path, place: &Path) -> Result<()> {
     for name in ["direct.lua", "mixed.lua", "objects.lua", "lib/ready.lua"] {
         fs::copy(testdata::workloads_dir().join(name), place.join(name))?;
     }
-    program(&["luajit", "direct.lua", "0.05"], place, &folder.join("gc64.ljt"))?;
-    program(&["luajit-nogc64", "mixed.lua", "0.05"], place, &folder.join("nogc64.ljt"))?;
-    program(&["threads", "work", "3", "8"], place, &folder.join("threads.ljt"))?;
-    program(&["luajit", "objects.lua", "0.1"], place, &folder.join("objects.ljt"))?;
+    program(&["luajit", "direct.lua", "0.05"], place, &[], &folder.join("gc64.ljt"))?;
+    program(&["luajit-nogc64", "mixed.lua", "0.05"], place, &[], &folder.join("nogc64.ljt"))?;
+    program(&["threads", "work", "3", "8"], place, &[], &folder.join("threads.ljt"))?;
+    program(&["luajit", "objects.lua", "0.1"], place, &["--names"], &folder.join("objects.ljt"))?;
     nginx(&folder.join("nginx.ljt"))?;
     sampled(&folder.join("sampled.ljt"))?;
     snapshot(&folder.join("snapshot.ljt"))
 }
 
-fn attach(pid: u32, keyframe_every: &str, trace: &Path) -> Result<Recorder> {
-    start(&["--mode=full", "--keyframe-every", keyframe_every], pid, trace)
+fn attach(pid: u32, keyframe_every: &str, how: &[&str], trace: &Path) -> Result<Recorder> {
+    start(&[&["--mode=full", "--keyframe-every", keyframe_every], how].concat(), pid, trace)
 }
 
 fn start(how: &[&str], pid: u32, trace: &Path) -> Result<Recorder> {
@@ -63,10 +63,10 @@ fn stop(recorder: Recorder, trace: &Path) -> Result<()> {
     Ok(())
 }
 
-fn program(words: &[&str], place: &Path, trace: &Path) -> Result<()> {
+fn program(words: &[&str], place: &Path, how: &[&str], trace: &Path) -> Result<()> {
     let mut program = Program::start(Command::new(place.join(words[0])).args(&words[1..]).current_dir(place))?;
     program.wait_ready()?;
-    let recorder = attach(program.pid(), "40ms", trace)?;
+    let recorder = attach(program.pid(), "40ms", how, trace)?;
     program.go()?;
     program.wait_done()?;
     stop(recorder, trace)?;
@@ -76,7 +76,7 @@ fn program(words: &[&str], place: &Path, trace: &Path) -> Result<()> {
 
 fn nginx(trace: &Path) -> Result<()> {
     let nginx = Nginx::start()?;
-    let recorder = attach(nginx.worker_pid()?, "100ms", trace)?;
+    let recorder = attach(nginx.worker_pid()?, "100ms", &[], trace)?;
     for path in ["/json", "/cache", "/big", "/gc", "/hello"] {
         for _ in 0..10 {
             nginx.get(path)?;

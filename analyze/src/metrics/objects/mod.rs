@@ -1,6 +1,7 @@
 //! What the objects of heaps are: a census counted by kind, and how that has changed since another.
 
 mod fill;
+mod places;
 
 use std::collections::BTreeMap;
 
@@ -10,12 +11,14 @@ use shared::Nanos;
 use shared::heap::Heap;
 use shared::trace::census::{Census, ObjectKind};
 use shared::trace::meta::{Header, Process, Vm};
+use shared::trace::names::Names;
 
 use super::population::{Tally, bucket};
 use crate::replay::verdict::Verdict;
 use crate::report::title;
 
 pub use fill::{Large, Slots, Strings, Tables};
+pub use places::{Made, Place};
 
 /// What the objects of heaps are.
 #[derive(Debug, Clone)]
@@ -86,6 +89,9 @@ pub struct Objects {
     pub largest_tables: Vec<Large>,
     /// The lengths of the longest strings.
     pub longest_strings: Vec<u64>,
+    /// Where functions were written, the place of most bytes first: closures and protos sum to those of their kinds. None if
+    /// the trace has no names.
+    pub places: Option<Vec<Place>>,
 }
 
 /// Objects of a kind.
@@ -141,8 +147,8 @@ pub struct KindGrowth {
 }
 
 impl Objects {
-    /// Counts a census with the heap of its keyframe; an error if they do not fit.
-    pub fn of(heap: &Heap, census: &Census) -> Result<Objects, String> {
+    /// Counts a census with the heap of its keyframe, and its names if it has any; an error if they do not fit.
+    pub fn of(heap: &Heap, census: &Census, names: Option<&Names>) -> Result<Objects, String> {
         let used = heap.chunks.iter().filter(|chunk| chunk.used).map(|chunk| (chunk.size, false));
         let blocks: Vec<(u64, bool)> = used.chain(heap.direct.iter().map(|direct| (direct.size, true))).collect();
         if blocks.len() != census.labels.len() {
@@ -158,15 +164,13 @@ impl Objects {
         for (label, (size, is_direct)) in census.labels.iter().zip(&blocks) {
             let one = Tally { count: 1, bytes: *size };
             let (kind, classes) = kinds.entry(label.kind).or_insert_with(|| (Kind::none(label.kind), BTreeMap::new()));
-            let size_from = bucket(*size);
-            let class = classes.entry(size_from).or_insert(Class { size_from, ..Class::NONE });
-            [&mut objects.all, &mut kind.all, &mut class.all].into_iter().for_each(|tally| tally.add(one));
+            add(*size, label.garbage, (&mut kind.all, &mut kind.garbage), classes);
+            objects.all.add(one);
             if *is_direct {
                 [&mut objects.direct, &mut kind.direct].into_iter().for_each(|tally| tally.add(one));
             }
             if label.garbage {
-                let tallies = [&mut objects.garbage, &mut kind.garbage, &mut class.garbage];
-                tallies.into_iter().for_each(|tally| tally.add(one));
+                objects.garbage.add(one);
             }
         }
         objects.unknown = kinds.get(&ObjectKind::Unknown).map_or_else(Tally::default, |(kind, _)| kind.all);
@@ -175,6 +179,7 @@ impl Objects {
         objects.kinds = kinds.into_values().map(whole).collect();
         objects.kinds.sort_by_key(|kind| std::cmp::Reverse(kind.all.bytes));
         fill::count(&mut objects, census, &blocks);
+        objects.places = names.map(|names| places::count(census, names, &blocks)).transpose()?;
         Ok(objects)
     }
 
@@ -194,6 +199,16 @@ impl Kind {
 impl Class {
     const NONE: Class =
         Class { size_from: 0, all: Tally { count: 0, bytes: 0 }, garbage: Tally { count: 0, bytes: 0 } };
+}
+
+/// Adds a block to tallies of all and of garbage, and to its size class.
+fn add(size: u64, is_garbage: bool, (all, garbage): (&mut Tally, &mut Tally), classes: &mut BTreeMap<u64, Class>) {
+    let (one, size_from) = (Tally { count: 1, bytes: size }, bucket(size));
+    let class = classes.entry(size_from).or_insert(Class { size_from, ..Class::NONE });
+    [all, &mut class.all].into_iter().for_each(|tally| tally.add(one));
+    if is_garbage {
+        [garbage, &mut class.garbage].into_iter().for_each(|tally| tally.add(one));
+    }
 }
 
 impl Growth {

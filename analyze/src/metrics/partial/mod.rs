@@ -4,6 +4,7 @@
 pub mod classes;
 pub mod count;
 pub mod fleet;
+pub mod names;
 pub mod places;
 
 use std::borrow::Cow;

@@ -14,7 +14,6 @@ use polars::prelude::DataFrame;
 use super::{Options, Output, svg};
 use crate::report::{BreakdownReport, Origin};
 
-pub(crate) use csv::word;
 pub use json::Document;
 
 impl Output for BreakdownReport {

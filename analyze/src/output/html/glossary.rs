@@ -12,7 +12,7 @@ const fn term(name: &'static str, meaning: &'static str, advice: &'static str) -
 }
 
 /// In the order of the list at the page's end. Names are those of the columns of CSV and Parquet.
-pub(super) const TERMS: [Term; 57] = [
+pub(super) const TERMS: [Term; 60] = [
     term(
         "used",
         "Chunks in use inside segments, header included: blocks handed out, and the allocator's own records.",
@@ -101,6 +101,21 @@ pub(super) const TERMS: [Term; 57] = [
         "suspect: it grew from cycle to cycle; levelled: hardly any more in the later half; swings: no more than it swings; \
          steady: it hardly changed.",
         "A cache that still fills looks the same as a leak: record again when it should be full.",
+    ),
+    term(
+        "samples",
+        "Sampled calls that a share rests on.",
+        "Below some ten it says little: sample more calls, or longer.",
+    ),
+    term(
+        "share",
+        "The part among all samples, between 0 and 1, by what they weigh; low and high are its interval.",
+        "",
+    ),
+    term(
+        "amount",
+        "That share of the sum over all recorded calls, which is known: bytes asked for, calls, or bytes still in use.",
+        "",
     ),
     term("base", "The first address.", ""),
     term("own", "The allocator's own records: its state, segment records, fenceposts.", ""),

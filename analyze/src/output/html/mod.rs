@@ -183,7 +183,7 @@ fn card(name: &str, bytes: u64, what: &str, html: &mut String) -> Result<()> {
 /// A section's picture and rows, as far as there is room.
 fn section(section: &Section<'_>, left: &mut usize, html: &mut String) -> Result<()> {
     let mut picture = Vec::new();
-    section.found.svg(&mut picture).with_context(|| format!("cannot draw {}", section.command))?;
+    section.found.figure(&mut picture).with_context(|| format!("cannot draw {}", section.command))?;
     let picture = String::from_utf8(picture).context("a picture is text")?;
     let csv = format!("analyze {} --format csv", section.command);
     let mut table = String::new();

@@ -1,9 +1,12 @@
-//! The objects of heaps as rows: one for each kind and size class of each VM.
+//! The objects of heaps as rows: one for each kind and size class of each VM; of functions and protos, where the trace has
+//! names, one for each place where they were written.
 
 use anyhow::Result;
 use polars::prelude::DataFrame;
 
-use crate::metrics::objects::{Class, Kind, ObjectsReport, VmObjects};
+use shared::trace::census::ObjectKind;
+
+use crate::metrics::objects::{Class, Kind, Made, ObjectsReport, Place, VmObjects};
 use crate::output::rows::integer;
 use crate::output::words::last_of;
 
@@ -22,6 +25,8 @@ struct Columns {
     bytes: Vec<i64>,
     garbage_count: Vec<i64>,
     garbage_bytes: Vec<i64>,
+    /// Empty where there is none.
+    place: Vec<String>,
 }
 
 /// The rows: VMs in order, kinds by their bytes, classes by size.
@@ -29,11 +34,13 @@ pub(super) fn frame(report: &ObjectsReport) -> Result<DataFrame> {
     let mut columns = Columns::default();
     for vm in &report.vms {
         for kind in &vm.objects.kinds {
-            kind.classes.iter().for_each(|class| columns.push(report, vm, kind, class));
+            for (place, classes) in by_place(vm, kind) {
+                classes.iter().for_each(|class| columns.push(report, vm, kind, (&place, class)));
+            }
         }
     }
     let Columns { trace, pid, vm, label, time_ns, kind, size_from, size_to, .. } = columns;
-    let Columns { count, bytes, garbage_count, garbage_bytes, .. } = columns;
+    let Columns { count, bytes, garbage_count, garbage_bytes, place, .. } = columns;
     Ok(polars::df!(
         "trace" => trace,
         "pid" => pid,
@@ -47,11 +54,26 @@ pub(super) fn frame(report: &ObjectsReport) -> Result<DataFrame> {
         "bytes" => bytes,
         "garbage_count" => garbage_count,
         "garbage_bytes" => garbage_bytes,
+        "place" => place,
     )?)
 }
 
+/// The classes of a kind, taken apart by place where that is known.
+fn by_place<'a>(vm: &'a VmObjects, kind: &'a Kind) -> Vec<(String, &'a Vec<Class>)> {
+    let of_places = |made: fn(&Place) -> &Made| {
+        let places = vm.objects.places.as_ref()?.iter();
+        Some(places.map(|place| (place.name().unwrap_or_default(), &made(place).classes)).collect())
+    };
+    let places = match kind.kind {
+        kind if kind == ObjectKind::Function.name() => of_places(|place| &place.functions),
+        kind if kind == ObjectKind::Proto.name() => of_places(|place| &place.protos),
+        _ => None,
+    };
+    places.unwrap_or_else(|| vec![(String::new(), &kind.classes)])
+}
+
 impl Columns {
-    fn push(&mut self, report: &ObjectsReport, vm: &VmObjects, kind: &Kind, class: &Class) {
+    fn push(&mut self, report: &ObjectsReport, vm: &VmObjects, kind: &Kind, (place, class): (&str, &Class)) {
         self.trace.push(report.source.clone());
         self.pid.push(i64::from(vm.vm.pid));
         self.vm.push(i64::from(vm.number));
@@ -64,6 +86,7 @@ impl Columns {
         self.bytes.push(integer(class.all.bytes));
         self.garbage_count.push(integer(class.garbage.count));
         self.garbage_bytes.push(integer(class.garbage.bytes));
+        self.place.push(place.to_owned());
     }
 }
 

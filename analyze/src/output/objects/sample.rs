@@ -2,6 +2,7 @@
 
 use shared::heap::{Chunk, Direct, Heap};
 use shared::trace::census::{Census, Findings, Label, ObjectKind, TableFill};
+use shared::trace::names::{Names, ProtoPlace};
 
 use crate::metrics::objects::{Growth, Objects, ObjectsReport, VmObjects};
 use crate::output::sample;
@@ -41,6 +42,8 @@ fn objects(count: u64) -> Objects {
     let mut heap = Heap::default();
     let findings = Findings { collector: "sweep".to_owned(), strings: 0, problem: None };
     let mut census = Census { findings, ..Census::default() };
+    let chunks = ["@/usr/share/lua/5.1/handlers.lua", "=(command line)", "(text)"].map(str::to_owned).to_vec();
+    let mut names = Names { chunks, ..Names::default() };
     let mut addr = 1 << 20;
     for at in 0..=count {
         let size = (32 + next(96) / 8 * 8) << (next(64) / 60 * next(10));
@@ -54,7 +57,12 @@ fn objects(count: u64) -> Objects {
         census.labels.push(Label { kind, garbage: next(20) == 0 });
         match kind {
             ObjectKind::String => census.strings.push(size - 24),
-            ObjectKind::Proto => census.protos.push(next(50)),
+            ObjectKind::Proto => {
+                census.protos.push(next(50));
+                names.protos.push((next(9) > 0).then(|| ProtoPlace { chunk: next(3), first_line: next(12) }));
+            }
+            // Of one of the first protos, or in C.
+            ObjectKind::Function => names.functions.push(next(60).checked_sub(1)),
             ObjectKind::Table => census.tables.push(TableFill {
                 inside: 0,
                 array: size,
@@ -66,5 +74,5 @@ fn objects(count: u64) -> Objects {
             _ => {}
         }
     }
-    Objects::of(&heap, &census).unwrap_or_default()
+    Objects::of(&heap, &census, Some(&names)).unwrap_or_default()
 }

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use comfy_table::CellAlignment;
 
 use super::words as say;
-use crate::metrics::objects::{Growth, Objects, ObjectsReport};
+use crate::metrics::objects::{Growth, Objects, ObjectsReport, Place};
 use crate::metrics::population::Tally;
 use crate::output::text::{bar, brief, paragraph, plain_table, right_but_first};
 use crate::output::{Options, Output, words};
@@ -17,6 +17,9 @@ const BAR: std::ops::RangeInclusive<usize> = 4..=24;
 const BY_SIZE: usize = 6;
 /// So many of the largest objects are shown.
 const LARGEST: usize = 5;
+/// So many places of functions, in so many columns.
+const PLACES: usize = 10;
+const PLACE: usize = 38;
 
 /// Writes the verdict in brief, then each VM.
 pub(super) fn write(report: &ObjectsReport, options: &Options, out: &mut dyn Write) -> io::Result<()> {
@@ -41,6 +44,10 @@ pub(super) fn write(report: &ObjectsReport, options: &Options, out: &mut dyn Wri
         paragraph(out, options, &say::tables(objects))?;
         paragraph(out, options, &say::strings(objects))?;
         largest(objects, options, out)?;
+        if let Some(all) = &objects.places {
+            writeln!(out)?;
+            places(all, options, out)?;
+        }
         if let Some(growth) = &vm.growth {
             writeln!(out)?;
             grown(growth, options, out)?;
@@ -129,6 +136,23 @@ fn largest(objects: &Objects, options: &Options, out: &mut dyn Write) -> io::Res
     writeln!(out, "{}", table.trim_fmt())
 }
 
+/// Where the functions were written that take most.
+fn places(places: &[Place], options: &Options, out: &mut dyn Write) -> io::Result<()> {
+    let shown = &places[..places.len().min(PLACES)];
+    paragraph(out, options, &say::places(places.len(), shown.len()))?;
+    let mut table = plain_table();
+    table.set_header(["", "closures", "bytes", "protos", "bytes"]);
+    for place in shown {
+        let amounts = [place.functions.all, place.protos.all].map(|Tally { count, bytes }| match count {
+            0 => ["-".to_owned(), "-".to_owned()],
+            _ => [words::thousands(count), words::bytes(bytes)],
+        });
+        table.add_row([say::place(place, PLACE)].into_iter().chain(amounts.into_iter().flatten()));
+    }
+    right_but_first(&mut table);
+    writeln!(out, "{}", table.trim_fmt())
+}
+
 /// What has changed, by kind; kinds that have not are left out.
 fn grown(growth: &Growth, options: &Options, out: &mut dyn Write) -> io::Result<()> {
     paragraph(out, options, &say::growth(growth))?;
@@ -165,6 +189,7 @@ mod tests {
             assert_eq!(text.contains("not all could be told apart: 97 of 100"), problem.is_some());
             assert_eq!(text.contains("VM 7 has no census"), problem.is_some());
             assert!(text.contains("garbage not yet collected: "));
+            assert!(text.contains("places of functions by bytes of closures and their code, the largest 10"));
             for line in text.lines() {
                 assert!(line.chars().count() <= 80 && line.trim_end() == line, "{line:?}");
             }

@@ -1,6 +1,6 @@
 //! How outputs say what the objects of a heap are.
 
-use crate::metrics::objects::{Growth, Large, Objects, Slots, VmObjects};
+use crate::metrics::objects::{Growth, Large, Objects, Place, Slots, VmObjects};
 use crate::output::words;
 
 /// `at 4.060 s, a keyframe, copied from the process; one of 3 censuses`
@@ -88,6 +88,17 @@ pub fn part(used: Option<u64>, slots: u64) -> String {
 /// The parts of a large table: array, hash.
 pub fn parts(large: &Large) -> [String; 2] {
     [part(large.array_used, large.array_slots), part(large.hash_used, large.hash_slots)]
+}
+
+/// Where functions were written, in so many columns: `handlers.lua:12`.
+pub fn place(place: &Place, width: usize) -> String {
+    place.name().map_or_else(|| "C, or not known".to_owned(), |name| words::name(&name, width))
+}
+
+/// `120 places of functions, by bytes`, with how many of them are left out.
+pub fn places(all: usize, shown: usize) -> String {
+    let less = if all > shown { format!(", the largest {shown}") } else { String::new() };
+    format!("{} of functions by bytes of closures and their code{less}", words::count(all as u64, "place"))
 }
 
 /// `growth since 0.010 s, in 4.05 s`

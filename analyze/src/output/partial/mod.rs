@@ -9,7 +9,7 @@ use polars::prelude::{Column, DataFrame, IntoColumn, NamedFrom, Series};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::metrics::partial::count::METRICS;
+use crate::metrics::partial::names::METRICS;
 use crate::metrics::partial::{Figure, Key, Partial, Who};
 
 /// A row: a figure, and whose it is. Rows in which all but `value`, `first_ns` and `last_ns` is the same, or is left out

@@ -21,6 +21,7 @@ mod rates;
 pub(in crate::output) mod scale;
 mod series;
 mod sheet;
+mod sites;
 mod timeline;
 
 use std::io::Write;
@@ -42,6 +43,7 @@ pub use map::write as write_map;
 pub use objects::write as write_objects;
 pub use rates::write as write_rates;
 pub(super) use scale::{Unit, short};
+pub use sites::{Reader, write as write_sites};
 pub use timeline::write as write_timeline;
 
 /// Pixels across. Printed 17 cm wide, a pixel is 0.54 points and the smallest text, of 12 pixels, 6.4.
@@ -61,13 +63,30 @@ pub fn write(report: &Report, out: &mut dyn Write) -> Result<()> {
 
 /// Writes a picture of sheets, with what it is of and what it shows in words.
 fn document(title: &str, description: &str, sheets: &[Vec<Item>], out: &mut dyn Write) -> Result<()> {
+    overlaid(title, description, sheets, &Overlay::default(), out)
+}
+
+/// What another drawer has drawn, as SVG.
+#[derive(Debug, Default)]
+struct Overlay {
+    /// Attributes of the whole picture.
+    attributes: &'static str,
+    /// Rules for its own elements.
+    style: &'static str,
+    /// Elements over the sheets.
+    elements: String,
+}
+
+/// The same with something over the sheets.
+fn overlaid(title: &str, description: &str, sheets: &[Vec<Item>], over: &Overlay, out: &mut dyn Write) -> Result<()> {
     let drawing = draw(sheets)?;
     // The backend knows no such elements: they follow its opening tag.
     let (opening, rest) = drawing.split_once('>').context("the drawing has no opening tag")?;
-    writeln!(out, "{opening} class=\"ljscope\" role=\"img\">")?;
+    let (rest, end) = rest.split_at(rest.rfind("</svg>").context("the drawing has no end")?);
+    writeln!(out, "{opening} class=\"ljscope\" role=\"img\"{}>", over.attributes)?;
     writeln!(out, "<title>{}</title>", escape(title))?;
     writeln!(out, "<desc>{}</desc>", escape(description))?;
-    write!(out, "<style>\n{}</style>{rest}", palette::style())?;
+    write!(out, "<style>\n{}{}</style>{rest}{}{end}", palette::style(), over.style, over.elements)?;
     Ok(())
 }
 

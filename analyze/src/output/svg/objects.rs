@@ -9,12 +9,14 @@ use super::palette::{self, WHOLLY_FREE};
 use super::panel::{Classes, Panel};
 use super::scale::Unit;
 use super::sheet::{self, BOLDER, Item, lines};
-use crate::metrics::objects::{Kind, ObjectsReport, VmObjects};
+use crate::metrics::objects::{Kind, ObjectsReport, Place, VmObjects};
 use crate::output::objects::words as say;
 use crate::output::{Output, words};
 
 /// So many kinds are drawn by size, the largest.
 const BY_SIZE: usize = 4;
+/// So many places of functions.
+const PLACES: usize = 12;
 
 /// Writes the picture, sheets one below the other.
 pub fn write(report: &ObjectsReport, out: &mut dyn Write) -> Result<()> {
@@ -28,6 +30,8 @@ pub fn write(report: &ObjectsReport, out: &mut dyn Write) -> Result<()> {
             say::garbage(&vm.objects)
         ));
         description.extend(vm.objects.kinds.iter().map(|kind| format!("{}: {}.", kind.kind, figures(kind, vm))));
+        let places = vm.objects.places.iter().flatten().take(PLACES);
+        description.extend(places.map(|place| format!("{}: {}.", say::place(place, 60), of_place(place))));
     }
     description.push(format!("{}.", sheet::small_print(&report.verdict)));
     let sheets: Vec<Vec<Item>> = report.vms.iter().map(|vm| items(report, vm)).collect();
@@ -74,8 +78,36 @@ fn items(report: &ObjectsReport, vm: &VmObjects) -> Vec<Item> {
             named: at + 1 == shown.len(),
         }));
     }
+    items.extend(objects.places.iter().flat_map(|all| places(all)));
     items.extend(sheet::foot(report.origin(), []));
     items
+}
+
+/// Where the functions were written that take most, closures and code apart.
+fn places(places: &[Place]) -> Vec<Item> {
+    let shown = &places[..places.len().min(PLACES)];
+    let (closures, code) = (palette::of("segments"), palette::of("direct"));
+    let bar = |place: &Place| {
+        let [functions, protos] = [place.functions.all, place.protos.all];
+        Line::Bar {
+            // The end of a path says more than its start.
+            name: say::place(place, 30),
+            parts: vec![(closures, functions.bytes), (code, protos.bytes)],
+            outline: 0,
+            figures: of_place(place),
+        }
+    };
+    vec![
+        Item::Gap(8),
+        Item::Section(say::places(places.len(), shown.len())),
+        Item::Names(vec![(closures, "closures".to_owned()), (code, "their code".to_owned())]),
+        Item::Bars(Bars(shown.iter().map(bar).collect())),
+    ]
+}
+
+/// `12.3 MiB, 10,705 closures`
+fn of_place(place: &Place) -> String {
+    format!("{}, {}", words::bytes(place.bytes()), words::count(place.functions.all.count, "closure"))
 }
 
 /// `12.3 MiB, 45.6 %, 10,705`
@@ -105,5 +137,6 @@ mod tests {
         for kind in kinds {
             assert!(svg.contains(kind.kind));
         }
+        assert!(svg.contains("handlers.lua:") && svg.contains("their code"));
     }
 }

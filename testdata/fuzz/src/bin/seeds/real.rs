@@ -48,7 +48,14 @@ pub(crate) fn trace(path: &Path) -> Result<Vec<u8>, Box<dyn Error>> {
                     }
                 }
             }
-            Kind::Header | Kind::Trailer | Kind::Missed | Kind::Breakdown | Kind::Census | Kind::Unknown(_) => {}
+            Kind::Header
+            | Kind::Trailer
+            | Kind::Missed
+            | Kind::Breakdown
+            | Kind::Census
+            | Kind::Names
+            | Kind::Stacks
+            | Kind::Unknown(_) => {}
         }
         if left == 0 {
             break;
