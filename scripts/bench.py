@@ -20,6 +20,7 @@ import time
 
 import bench_analysis
 import bench_census
+import bench_fleet
 import bench_production
 from bench_programs import (
     FOLDER,
@@ -38,8 +39,9 @@ from bench_programs import (
 BUILT = ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / "release"
 RESULTS = ROOT / "testdata/bench/results.json"
 
-# What --only takes: costs and replay; a saturated nginx; many and large traces, made up; the census of a heap.
-PARTS = "calls", "production", "analysis", "census"
+# What --only takes: costs and replay; a saturated nginx; many and large traces, made up; the census of a heap; many traces
+# on Spark.
+PARTS = "calls", "production", "analysis", "census", "fleet"
 
 # Workloads with their arguments.
 LOOP = "bench_loop", 1  # 0.5 million calls
@@ -288,6 +290,8 @@ def rows(raw):
         bench_analysis.rows(raw["analysis"], section, row)
     if "census" in raw:
         bench_census.rows(raw["census"], section, row)
+    if "fleet" in raw:
+        bench_fleet.rows(raw["fleet"]["rounds"], section, row)
     return table
 
 
@@ -401,6 +405,9 @@ def main():
             raw["analysis"]["load_before"] = machine()["load_before"]
         if arguments.only in (None, "census"):
             raw["census"] = bench_census.measure(arguments.rounds)
+        if arguments.only in (None, "fleet"):
+            load = machine()["load_before"]
+            raw["fleet"] = {"rounds": bench_fleet.measure(min(arguments.rounds, 3), say), "load_before": load}
         if arguments.only in (None, "production"):
             raw["production"] = bench_production.measure(arguments.production_rounds, say)
             raw["production"]["load_before"] = machine()["load_before"]

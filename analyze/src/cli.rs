@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    batch, breakdown, diff, events, growth, info, lifetimes, map, objects, rates, report, schema, shell, sites, stats,
-    timeline, verify,
+    batch, breakdown, diff, events, growth, info, lifetimes, map, objects, partial, rates, report, schema, shell,
+    sites, stats, timeline, verify,
 };
 use crate::output::Format;
 use crate::report::Asked;
@@ -59,6 +59,8 @@ pub enum Command {
     Report(report::Arguments),
     /// Any number of traces at once: one table, their sums, and which VM differs from its peers
     Batch(batch::Arguments),
+    /// What traces come to as rows that add up: for Spark, DuckDB and others that can group and sum
+    Partial(partial::Arguments),
     /// What differs between two traces, or two times; fails if it is too much
     Diff(diff::Arguments),
     /// Replay everything and compare with every keyframe
@@ -123,6 +125,17 @@ pub enum TextOrJson {
     Text,
     /// For programs
     Json,
+}
+
+/// The formats of rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RowFormat {
+    /// Comma-separated values with a header line
+    Csv,
+    /// One JSON object a line
+    Jsonl,
+    /// Apache Parquet
+    Parquet,
 }
 
 /// `end`, `peak`, or a duration such as `2.5s`; a bare number is seconds.

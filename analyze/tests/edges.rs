@@ -124,13 +124,14 @@ fn edges(folder: &Path) -> Vec<Edge> {
                 ("growth", 2),
                 ("diff", 2),
                 ("breakdown", 1),
+                ("partial", 2),
             ],
         },
-        Edge { name: "flipped", path: file("flipped.ljt", &flipped), must: &[("info", 2)] },
+        Edge { name: "flipped", path: file("flipped.ljt", &flipped), must: &[("info", 2), ("partial", 2)] },
         Edge {
             name: "no calls",
             path: file("no calls.ljt", &made(1000, 0, "luajit")),
-            must: &[("stats", 0), ("verify", 0), ("diff", 0), ("info", 0)],
+            must: &[("stats", 0), ("verify", 0), ("diff", 0), ("info", 0), ("partial", 0)],
         },
         Edge {
             name: "huge times",
@@ -153,14 +154,18 @@ fn edges(folder: &Path) -> Vec<Edge> {
         Edge {
             name: "a strange program",
             path: file("strange.ljt", &made(0, 50, "<&\"> \u{1b}[31m\u{202e}\n,\t")),
-            must: &[("stats", 0), ("verify", 0), ("rates", 0), ("info", 0), ("diff", 0)],
+            must: &[("stats", 0), ("verify", 0), ("rates", 0), ("info", 0), ("diff", 0), ("partial", 0)],
         },
     ];
     #[cfg(unix)]
     {
         use std::os::unix::ffi::OsStrExt;
         let path = write(OsStr::from_bytes(b"no \xff UTF-8 \xc3.ljt"), &whole);
-        edges.push(Edge { name: "a name of other bytes", path, must: &[("stats", 0), ("rates", 0), ("diff", 0)] });
+        edges.push(Edge {
+            name: "a name of other bytes",
+            path,
+            must: &[("stats", 0), ("rates", 0), ("diff", 0), ("partial", 0)],
+        });
     }
     edges
 }

@@ -77,6 +77,8 @@ const LINES: &[(&str, i32, &str)] = &[
     ("sites.svg", 0, "sites sites.ljt --format svg"),
     ("batch.txt", 0, "batch gc64.ljt sampled.ljt snapshot.ljt -o OUT"),
     ("batch.json", 0, "batch gc64.ljt sampled.ljt snapshot.ljt -o OUT --format json"),
+    ("partial.csv", 0, "partial sampled.ljt --service shop --format csv"),
+    ("partial.jsonl", 0, "partial snapshot.ljt --node web-1 --build r7 --format jsonl"),
     ("report.html", 0, "report snapshot.ljt"),
     ("verify.txt", 0, "verify threads.ljt"),
     ("verify-sampled.txt", 0, "verify sampled.ljt"),

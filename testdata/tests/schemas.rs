@@ -1,5 +1,6 @@
 //! The JSON of every command against its published schema, by an independent validator: Debian's python3-jsonschema.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -73,6 +74,27 @@ fn every_document_is_as_its_schema_says() -> Result<()> {
         assert!(documents.len() >= if command == "objects" { 1 } else { 2 }, "{command}");
         assert_eq!(wrong(command, &documents)?, [""; 0], "{command}");
     }
+    Ok(())
+}
+
+#[test]
+fn rows_that_add_up_are_as_their_schema_says() -> Result<()> {
+    let mut by_metric: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+    for name in FIXTURES {
+        let trace = fixture(name);
+        let words = ["partial".as_ref(), trace.as_os_str(), "--format".as_ref(), "jsonl".as_ref()];
+        let lines = String::from_utf8(analyze(words)?.stdout)?;
+        for line in lines.lines() {
+            let row: Value = serde_json::from_str(line)?;
+            by_metric.insert(row["metric"].to_string(), line.as_bytes().to_vec());
+        }
+    }
+    assert!(by_metric.len() > 50, "{:?}", by_metric.keys());
+    let mut rows: Vec<Vec<u8>> = by_metric.into_values().collect();
+    assert_eq!(wrong("partial", &rows)?, [""; 0]);
+    let another = String::from_utf8_lossy(&rows[0]).replace("\"metric\":\"", "\"metric\":\"un");
+    rows.push(another.into_bytes());
+    assert!(!wrong("partial", &rows)?.is_empty(), "a metric that is none of ours");
     Ok(())
 }
 

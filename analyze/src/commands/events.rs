@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use polars::prelude::{Column, DataFrame, NamedFrom, Series};
 use polars_io::SerWriter;
 use polars_io::csv::write::CsvWriter;
@@ -17,7 +17,7 @@ use shared::trace::frame::Kind;
 use shared::trace::reader::{End, Frame};
 
 use super::with_output;
-use crate::cli::Input;
+use crate::cli::{Input, RowFormat};
 use crate::source::{FileTrace, Source};
 
 /// `analyze events`
@@ -28,24 +28,13 @@ pub struct Arguments {
     pub input: Input,
     /// How to write it
     #[arg(long, value_enum, default_value = "csv")]
-    pub format: EventsFormat,
+    pub format: RowFormat,
     /// One VM, by its number [default: all]
     #[arg(long, value_name = "N")]
     pub vm: Option<u32>,
     /// Write to FILE
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
-}
-
-/// The formats of rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum EventsFormat {
-    /// Comma-separated values with a header line
-    Csv,
-    /// One JSON object a line
-    Jsonl,
-    /// Apache Parquet
-    Parquet,
 }
 
 /// A call, or a mapping call that the allocator made.
@@ -74,13 +63,13 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let blocks = trace.frames.iter().filter(|frame| frame.head.kind == Kind::Calls);
     let blocks: Vec<Frame> =
         blocks.filter(|frame| arguments.vm.is_none_or(|vm| vm == frame.head.vm)).copied().collect();
-    if arguments.format == EventsFormat::Parquet && arguments.output.is_none() {
+    if arguments.format == RowFormat::Parquet && arguments.output.is_none() {
         bail!("Parquet is no text: name a file with -o");
     }
     with_output(arguments.output.as_deref(), |out| match arguments.format {
-        EventsFormat::Csv => csv(&trace, &blocks, out),
-        EventsFormat::Jsonl => jsonl(&trace, &blocks, out),
-        EventsFormat::Parquet => parquet(&trace, &blocks, out),
+        RowFormat::Csv => csv(&trace, &blocks, out),
+        RowFormat::Jsonl => jsonl(&trace, &blocks, out),
+        RowFormat::Parquet => parquet(&trace, &blocks, out),
     })?;
     match &trace.end {
         End::Complete(_) => Ok(ExitCode::SUCCESS),

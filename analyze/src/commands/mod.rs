@@ -4,11 +4,13 @@ pub mod batch;
 pub mod breakdown;
 pub mod diff;
 pub mod events;
+mod fleet;
 pub mod growth;
 pub mod info;
 pub mod lifetimes;
 pub mod map;
 pub mod objects;
+pub mod partial;
 pub mod rates;
 pub mod report;
 pub mod schema;
@@ -55,6 +57,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
         Some(Command::Breakdown(arguments)) => breakdown::run(&arguments),
         Some(Command::Report(arguments)) => report::run(&arguments),
         Some(Command::Batch(arguments)) => batch::run(&arguments),
+        Some(Command::Partial(arguments)) => partial::run(&arguments),
         Some(Command::Diff(arguments)) => diff::run(&arguments),
         Some(Command::Verify(arguments)) => verify::run(&arguments),
         Some(Command::Info(arguments)) => info::run(&arguments),

@@ -1,4 +1,5 @@
-//! `analyze report`: one page with everything, for colleagues. The trace is replayed once for all of it.
+//! `analyze report`: one page with everything, for colleagues. The trace is replayed once for all of it. That of a fleet
+//! is in [`fleet`](super::fleet).
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -8,7 +9,9 @@ use clap::Args;
 use shared::Nanos;
 
 use super::timeline::POINTS;
-use super::{breakdown, exit_code, growth, lifetimes, map, objects, rates, sites, stats, timeline, vms, with_output};
+use super::{
+    breakdown, exit_code, fleet, growth, lifetimes, map, objects, rates, sites, stats, timeline, vms, with_output,
+};
 use crate::cli::{self, Input, Of};
 use crate::metrics::followed::Followed;
 use crate::metrics::growth::Growth;
@@ -27,9 +30,13 @@ const SHOWN: usize = 6;
 /// `analyze report`
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// What is read
-    #[command(flatten)]
-    pub input: Input,
+    /// The trace, all parts of one recording, or a directory of them; - for standard input
+    #[arg(required_unless_present = "from_partials", value_name = "TRACE")]
+    pub traces: Vec<PathBuf>,
+    /// Draw the page of a fleet instead, from rows of `analyze partial`: a Parquet file, or a directory of them as Spark
+    /// writes it
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["traces", "vm", "pid"])]
+    pub from_partials: Option<PathBuf>,
     /// Of which VMs
     #[command(flatten)]
     pub of: Of,
@@ -43,7 +50,10 @@ pub struct Arguments {
 
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let source = Source::of(&arguments.input)?;
+    if let Some(rows) = &arguments.from_partials {
+        return fleet::run(rows, arguments.output.as_deref());
+    }
+    let source = Source::of(&Input { traces: arguments.traces.clone() })?;
     let trace = source.open()?;
     let name = source.to_string();
     let plan = Plan::new(&trace)?;

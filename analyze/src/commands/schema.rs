@@ -12,7 +12,7 @@ use crate::output::schema;
 /// `analyze schema`
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// The command whose JSON it describes; of `events`, a line of it
+    /// The command whose JSON it describes; of `events` and `partial`, a line of it
     #[arg(value_parser = PossibleValuesParser::new(schema::ALL.map(|(command, _)| command)))]
     pub command: String,
 }

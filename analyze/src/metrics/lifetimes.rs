@@ -8,7 +8,7 @@ use serde::Serialize;
 use shared::Nanos;
 use shared::trace::calls::TICK;
 
-use super::population::Tally;
+use super::population::{Tally, bucket};
 use super::student::NORMAL;
 
 /// Ages at which the share of the dead is told.
@@ -141,6 +141,15 @@ impl Ages {
             deaths[EDGES.partition_point(|edge| *edge < ticks * TICK)].add(at.died);
         }
         deaths.map(Weight::tally)
+    }
+
+    /// How many were seen to die, by the [`bucket`] of their age in nanoseconds.
+    pub fn deaths_by_class(&self) -> BTreeMap<Nanos, Tally> {
+        let mut deaths: BTreeMap<Nanos, Tally> = BTreeMap::new();
+        for (ticks, at) in self.at.iter().filter(|(_, at)| at.died.count > 0.0) {
+            deaths.entry(bucket(ticks.saturating_mul(TICK))).or_default().add(at.died.tally());
+        }
+        deaths
     }
 
     /// The estimate at each of the [`HORIZONS`] that some block reached.

@@ -14,6 +14,7 @@ pub mod lifetimes;
 pub mod lives;
 pub mod map;
 pub mod objects;
+pub mod partial;
 pub mod population;
 pub mod rates;
 pub mod resizes;

@@ -12,6 +12,7 @@ pub mod json;
 pub mod lifetimes;
 pub mod map;
 pub mod objects;
+pub mod partial;
 pub mod rates;
 pub mod rows;
 pub mod schema;

@@ -4,14 +4,14 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
 
 use super::json::Stats;
-use super::{batch, breakdown, diff, growth, info, lifetimes, map, objects, rates, sites, timeline};
+use super::{batch, breakdown, diff, growth, info, lifetimes, map, objects, partial, rates, sites, timeline};
 use crate::commands::{events, verify};
 
 /// A command that writes JSON, and what makes the schema of it.
 type Described = (&'static str, fn() -> Schema);
 
-/// Every command that writes JSON, and the schema of its document; of `events`, of each line.
-pub const ALL: [Described; 14] = [
+/// Every command that writes JSON, and the schema of its document; of `events` and `partial`, of each line.
+pub const ALL: [Described; 15] = [
     ("stats", of::<StatsDocument>),
     ("rates", of::<rates::Document<'static>>),
     ("timeline", of::<timeline::Document<'static>>),
@@ -26,6 +26,7 @@ pub const ALL: [Described; 14] = [
     ("verify", of::<verify::Document>),
     ("info", of::<info::Document<'static>>),
     ("events", of::<events::Row>),
+    ("partial", of::<partial::Row<'static>>),
 ];
 
 /// One VM's heap, or those of several. All sizes are in bytes.

@@ -9,4 +9,5 @@ mod bad;
 mod called;
 mod found;
 mod many;
+mod partial;
 mod stopped;

@@ -13,6 +13,7 @@ mod lifetimes;
 mod map;
 mod objects;
 mod page;
+mod partial;
 mod picture;
 mod rates;
 mod shown;
@@ -96,9 +97,9 @@ const SUBJECTS: [Subject; 10] = [
 ];
 
 /// Commands with formats that have a module of their own here, or why they need none.
-const OTHERS: [&str; 5] = [
-    "batch", "report", // Nothing but rows: `golden.rs` compares them with each other.
-    "events", // Nothing but the verdict and the file's frames, in words and as JSON.
+const OTHERS: [&str; 6] = [
+    "batch", "report", "partial", // Nothing but rows: `golden.rs` compares them with each other.
+    "events",  // Nothing but the verdict and the file's frames, in words and as JSON.
     "verify", "info",
 ];
 

@@ -52,6 +52,9 @@ _analyze() {
             analyze,objects)
                 cmd="analyze__subcmd__objects"
                 ;;
+            analyze,partial)
+                cmd="analyze__subcmd__partial"
+                ;;
             analyze,rates)
                 cmd="analyze__subcmd__rates"
                 ;;
@@ -109,6 +112,9 @@ _analyze() {
             analyze__subcmd__help,objects)
                 cmd="analyze__subcmd__help__subcmd__objects"
                 ;;
+            analyze__subcmd__help,partial)
+                cmd="analyze__subcmd__help__subcmd__partial"
+                ;;
             analyze__subcmd__help,rates)
                 cmd="analyze__subcmd__help__subcmd__rates"
                 ;;
@@ -137,7 +143,7 @@ _analyze() {
 
     case "${cmd}" in
         analyze)
-            opts="-j -h -V --threads --help --version stats rates lifetimes growth map objects sites timeline breakdown report batch diff verify info events schema completions man help"
+            opts="-j -h -V --threads --help --version stats rates lifetimes growth map objects sites timeline breakdown report batch partial diff verify info events schema completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -391,7 +397,7 @@ _analyze() {
             return 0
             ;;
         analyze__subcmd__help)
-            opts="stats rates lifetimes growth map objects sites timeline breakdown report batch diff verify info events schema completions man help"
+            opts="stats rates lifetimes growth map objects sites timeline breakdown report batch partial diff verify info events schema completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -559,6 +565,20 @@ _analyze() {
             return 0
             ;;
         analyze__subcmd__help__subcmd__objects)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        analyze__subcmd__help__subcmd__partial)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -892,6 +912,56 @@ _analyze() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        analyze__subcmd__partial)
+            opts="-o -j -h --input-name --service --node --build --format --output --threads --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --input-name)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --service)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --node)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --build)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -W "csv jsonl parquet" -- "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --threads)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -j)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         analyze__subcmd__rates)
             opts="-o -j -h --vm --pid --format --output --threads --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -935,12 +1005,16 @@ _analyze() {
             return 0
             ;;
         analyze__subcmd__report)
-            opts="-o -j -h --vm --pid --symbols --output --threads --help"
+            opts="-o -j -h --from-partials --vm --pid --symbols --output --threads --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --from-partials)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --vm)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -977,7 +1051,7 @@ _analyze() {
             return 0
             ;;
         analyze__subcmd__schema)
-            opts="-j -h --threads --help stats rates timeline lifetimes growth breakdown map objects sites diff batch verify info events"
+            opts="-j -h --threads --help stats rates timeline lifetimes growth breakdown map objects sites diff batch verify info events partial"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

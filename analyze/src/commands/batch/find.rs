@@ -11,49 +11,54 @@ use shared::trace::meta::Header;
 use shared::trace::reader::read_header;
 
 use crate::metrics::batch::{Duplicate, Failed};
-use crate::source::shown;
+use crate::source::{Source, shown};
 
 /// What was found.
 #[derive(Debug, Default)]
-pub(super) struct Found {
+pub(in crate::commands) struct Found {
     /// The recordings, in the order of their first files.
-    pub(super) recordings: Vec<Recording>,
+    pub(in crate::commands) recordings: Vec<Recording>,
     /// Files that are another one again.
-    pub(super) duplicates: Vec<Duplicate>,
+    pub(in crate::commands) duplicates: Vec<Duplicate>,
     /// Files and directories that cannot be read.
-    pub(super) failed: Vec<Failed>,
+    pub(in crate::commands) failed: Vec<Failed>,
 }
 
 /// All there is of a recording.
 #[derive(Debug, Clone)]
-pub(super) struct Recording {
+pub(in crate::commands) struct Recording {
     /// Its file, or its parts in their order.
-    pub(super) files: Vec<TraceFile>,
+    pub(in crate::commands) files: Vec<TraceFile>,
 }
 
 /// A file that begins as a trace does.
 #[derive(Debug, Clone)]
-pub(super) struct TraceFile {
-    pub(super) path: PathBuf,
-    pub(super) bytes: u64,
+pub(in crate::commands) struct TraceFile {
+    pub(in crate::commands) path: PathBuf,
+    pub(in crate::commands) bytes: u64,
     /// When it was last written, in nanoseconds since 1970; 0 if the system does not tell.
-    pub(super) modified_ns: u64,
+    pub(in crate::commands) modified_ns: u64,
     header: Header,
 }
 
 impl Recording {
     /// Its name: its first file's path.
-    pub(super) fn name(&self) -> String {
+    pub(in crate::commands) fn name(&self) -> String {
         self.files.first().map(|file| shown(&file.path)).unwrap_or_default()
     }
 
-    pub(super) fn bytes(&self) -> u64 {
+    /// Its files, to be opened together.
+    pub(in crate::commands) fn source(&self) -> Source {
+        Source(self.files.iter().map(|file| file.path.clone()).collect())
+    }
+
+    pub(in crate::commands) fn bytes(&self) -> u64 {
         self.files.iter().fold(0, |sum, file| sum.saturating_add(file.bytes))
     }
 }
 
 /// Looks for traces: files as they are named, and whatever is called `*.ljt` in directories, however deep.
-pub(super) fn find(paths: &[PathBuf]) -> Found {
+pub(in crate::commands) fn find(paths: &[PathBuf]) -> Found {
     let mut found = Found::default();
     let mut files = Vec::new();
     for path in paths {

@@ -1,7 +1,7 @@
 //! `analyze batch`: any number of traces at once.
 
-mod find;
-mod one;
+pub(super) mod find;
+pub(super) mod one;
 mod place;
 mod work;
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use shared::Nanos;
 use shared::call::Call;
 use shared::trace::frame::Kind;
-use shared::trace::meta::Process;
+use shared::trace::meta::{Cost, Process};
 
 use super::find::Recording;
 use crate::metrics::batch::{Counts, HeapResult, ProcessResult, TraceResult, VmResult};
@@ -17,41 +17,75 @@ use crate::output::text::worst;
 use crate::replay::costs::CostReport;
 use crate::replay::observe::{Observer, Study};
 use crate::replay::run::{Peak, Replayed};
-use crate::replay::state::{heap_after, resolve, whole_studied};
+use crate::replay::state::{Whole, heap_after, resolve, whole_studied};
 use crate::replay::{Plan, Stretch};
 use crate::report::{Asked, Moment, Report, VmReport};
-use crate::source::Source;
+use crate::source::FileTrace;
 
 /// What is kept of a trace.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Done {
+pub(in crate::commands) struct Done {
     /// Its rows.
-    pub(super) result: TraceResult,
+    pub(in crate::commands) result: TraceResult,
     /// Its heaps as if they were one.
-    pub(super) heaps: Populations,
+    pub(in crate::commands) heaps: Populations,
+}
+
+/// What a trace is called, and how large it is.
+#[derive(Debug, Clone)]
+pub(in crate::commands) struct Named {
+    /// Its name.
+    pub(in crate::commands) name: String,
+    /// In how many files it is.
+    pub(in crate::commands) files: u64,
+    /// Their bytes.
+    pub(in crate::commands) bytes: u64,
+}
+
+/// What one pass over a trace came to.
+pub(in crate::commands) struct Counted<S> {
+    /// What is kept of it.
+    pub(in crate::commands) done: Done,
+    /// That of `analyze stats`.
+    pub(in crate::commands) report: Report,
+    /// The replay.
+    pub(in crate::commands) whole: Whole,
+    /// What each process of the result paid, if the trace tells.
+    pub(in crate::commands) costs: Vec<Option<CostReport>>,
+    /// What else was made of it.
+    pub(in crate::commands) study: S,
 }
 
 /// Replays a trace. The report is that of `analyze stats`.
 pub(super) fn one(recording: &Recording) -> Result<(Done, Report)> {
-    let trace = Source(recording.files.iter().map(|file| file.path.clone()).collect()).open()?;
+    let trace = recording.source().open()?;
     let plan = Plan::new(&trace)?;
-    let asked = resolve(Asked::Default, &trace);
-    let mut starts = Starts::default();
-    let whole = whole_studied(&trace, &plan, &mut starts);
+    let named = Named { name: recording.name(), files: recording.files.len() as u64, bytes: recording.bytes() };
+    let Counted { done, report, .. } = counted(named, &trace, &plan, ());
+    Ok((done, report))
+}
+
+/// Replays a trace while another study is made of it.
+pub(in crate::commands) fn counted<S: Study>(named: Named, trace: &FileTrace, plan: &Plan, study: S) -> Counted<S> {
+    let Named { name, files, bytes } = named;
+    let asked = resolve(Asked::Default, trace);
+    let mut studies = (Starts::default(), study);
+    let whole = whole_studied(trace, plan, &mut studies);
+    let (starts, study) = studies;
     let mut calls: BTreeMap<u32, u64> = BTreeMap::new();
     for frame in trace.frames.iter().filter(|frame| frame.head.kind == Kind::Calls) {
         *calls.entry(frame.head.vm).or_default() += u64::from(frame.head.count);
     }
 
     let mut report = Report {
-        source: recording.name(),
+        source: name.clone(),
         header: trace.header.clone(),
         processes: plan.processes.clone(),
         verdict: whole.verdict.clone(),
         vms: Vec::new(),
     };
     let mut heaps = Populations::default();
-    let mut processes: Vec<ProcessResult> = plan.processes.iter().map(|process| of_process(process, &plan)).collect();
+    let mut processes: Vec<ProcessResult> = plan.processes.iter().map(|process| of_process(process, plan)).collect();
     for (number, vm) in &plan.vms {
         let mut result = VmResult {
             vm: *number,
@@ -65,7 +99,7 @@ pub(super) fn one(recording: &Recording) -> Result<(Done, Report)> {
             heap: None,
             heap_unknown: None,
         };
-        match heap_after(&trace, &plan, &whole, *number, asked) {
+        match heap_after(trace, plan, &whole, *number, asked) {
             Ok((heap, moment)) => {
                 let populations = Populations::of(&heap);
                 let came = plan.stretches.iter().zip(&whole.stretches).filter(|(stretch, _)| stretch.vm == *number);
@@ -85,19 +119,23 @@ pub(super) fn one(recording: &Recording) -> Result<(Done, Report)> {
         let at = plan.process_of.get(number).copied().filter(|at| *at < plan.processes.len());
         let at = at.unwrap_or_else(|| {
             // The trace does not tell of its process.
-            processes.push(of_process(&Process { pid: vm.pid, ..Process::default() }, &plan));
+            processes.push(of_process(&Process { pid: vm.pid, ..Process::default() }, plan));
             processes.len() - 1
         });
         processes[at].vms.push(result);
     }
     // A lone process paid what the recording cost; of several each tells for itself.
-    if let ([process], Some(cost)) = (&mut *processes, &report.verdict.cost) {
-        process.pay(cost);
+    let of_trace = report.verdict.cost.filter(|_| processes.len() == 1);
+    let own = |at: usize| plan.processes.get(at).filter(|process| process.cost != Cost::default());
+    let costs = (0..processes.len()).map(|at| of_trace.or(own(at).map(|process| CostReport::of(&process.cost, 0))));
+    let costs: Vec<Option<CostReport>> = costs.collect();
+    for (process, cost) in processes.iter_mut().zip(&costs) {
+        cost.iter().for_each(|cost| process.pay(cost));
     }
     let result = TraceResult {
-        trace: recording.name(),
-        files: recording.files.len() as u64,
-        bytes: recording.bytes(),
+        trace: name,
+        files,
+        bytes,
         host: trace.header.host.clone(),
         started_unix_ns: trace.header.started_unix_ns,
         mode: trace.header.mode.clone(),
@@ -107,11 +145,11 @@ pub(super) fn one(recording: &Recording) -> Result<(Done, Report)> {
         counts: Counts::of(&report.verdict),
         processes,
     };
-    Ok((Done { result, heaps }, report))
+    Counted { done: Done { result, heaps }, report, whole, costs, study }
 }
 
 fn of_process(process: &Process, plan: &Plan) -> ProcessResult {
-    let mut result = ProcessResult {
+    ProcessResult {
         pid: process.pid,
         program: process.program.clone(),
         parent: process.parent,
@@ -120,11 +158,7 @@ fn of_process(process: &Process, plan: &Plan) -> ProcessResult {
         cost_ppm: None,
         worst_minute_ppm: None,
         vms: Vec::new(),
-    };
-    if process.cost != Default::default() {
-        result.pay(&CostReport::of(&process.cost, 0));
     }
-    result
 }
 
 impl ProcessResult {

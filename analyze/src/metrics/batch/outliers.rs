@@ -87,14 +87,15 @@ impl Measure {
         }
     }
 
-    fn of(self, heap: &HeapResult) -> i64 {
+    /// This figure of a heap.
+    pub fn of(self, heap: &Compared) -> i64 {
         let value = match self {
-            Measure::UsedBytes => heap.used.bytes,
+            Measure::UsedBytes => heap.used_bytes,
             Measure::FreePpm => {
-                (u128::from(heap.free.bytes) * 1_000_000 / u128::from(heap.segments.bytes.max(1))) as u64
+                (u128::from(heap.free_bytes) * 1_000_000 / u128::from(heap.segments_bytes.max(1))) as u64
             }
-            Measure::SegmentsBytes => heap.segments.bytes,
-            Measure::DirectBytes => heap.direct.bytes,
+            Measure::SegmentsBytes => heap.segments_bytes,
+            Measure::DirectBytes => heap.direct_bytes,
             Measure::GcTotal => heap.gc_total,
         };
         i64::try_from(value).unwrap_or(i64::MAX)
@@ -106,22 +107,72 @@ impl Measure {
     }
 }
 
+/// What heaps are compared by.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Compared {
+    /// Bytes in use.
+    pub used_bytes: u64,
+    /// Free bytes.
+    pub free_bytes: u64,
+    /// Bytes of segments.
+    pub segments_bytes: u64,
+    /// Bytes of direct blocks.
+    pub direct_bytes: u64,
+    /// What the collector counts.
+    pub gc_total: u64,
+}
+
+impl From<&HeapResult> for Compared {
+    fn from(heap: &HeapResult) -> Compared {
+        Compared {
+            used_bytes: heap.used.bytes,
+            free_bytes: heap.free.bytes,
+            segments_bytes: heap.segments.bytes,
+            direct_bytes: heap.direct.bytes,
+            gc_total: heap.gc_total,
+        }
+    }
+}
+
+/// How far one of several peers stands out by a figure.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Apart {
+    /// Which of them.
+    pub at: usize,
+    /// The figure.
+    pub measure: Measure,
+    /// What it is here.
+    pub value: i64,
+    /// The median of all peers, this one included.
+    pub median: i64,
+    /// Their median absolute deviation.
+    pub deviation: i64,
+    /// How far the value is from the median, in deviations scaled to standard ones; negative if it is below.
+    pub deviations: f64,
+}
+
 /// A VM with a heap, and where it is.
-type Peer<'a> = (&'a TraceResult, &'a ProcessResult, &'a VmResult, &'a HeapResult);
+type Peer<'a> = (&'a TraceResult, &'a ProcessResult, &'a VmResult);
+
+/// Peers, and what they are compared by.
+type Peers<'a> = Vec<(Peer<'a>, Compared)>;
 
 /// The outliers of all traces, those that differ most first.
 pub fn outliers(traces: &[TraceResult]) -> Vec<Outlier> {
-    let mut groups: BTreeMap<(&str, &str, &str, bool), Vec<Peer<'_>>> = BTreeMap::new();
+    let mut groups: BTreeMap<(&str, &str, &str, bool), Peers<'_>> = BTreeMap::new();
     for trace in traces {
         for process in &trace.processes {
             for vm in &process.vms {
                 let key = (process.program.as_str(), vm.label.as_str(), vm.build.as_str(), process.children > 0);
-                groups.entry(key).or_default().extend(vm.heap.iter().map(|heap| (trace, process, vm, heap)));
+                groups.entry(key).or_default().extend(vm.heap.iter().map(|heap| ((trace, process, vm), heap.into())));
             }
         }
     }
-    let mut outliers: Vec<Outlier> =
-        groups.values().flat_map(|peers| Measure::ALL.into_iter().flat_map(|measure| among(peers, measure))).collect();
+    let mut outliers: Vec<Outlier> = Vec::new();
+    for peers in groups.into_values() {
+        let (peers, heaps): (Vec<Peer<'_>>, Vec<Compared>) = peers.into_iter().unzip();
+        outliers.extend(apart(&heaps).map(|one| outlier(&peers, one)));
+    }
     outliers.sort_by(|a, b| {
         let key = |one: &Outlier| (one.measure, one.trace.clone(), one.vm);
         b.deviations.abs().total_cmp(&a.deviations.abs()).then_with(|| key(a).cmp(&key(b)))
@@ -129,17 +180,9 @@ pub fn outliers(traces: &[TraceResult]) -> Vec<Outlier> {
     outliers
 }
 
-/// Those of one group by one figure.
-fn among(peers: &[Peer<'_>], measure: Measure) -> Vec<Outlier> {
-    if peers.len() < PEERS {
-        return Vec::new();
-    }
-    let all = |measure: Measure| -> Vec<i64> { peers.iter().map(|(_, _, _, heap)| measure.of(heap)).collect() };
-    let values = all(measure);
-    let middle = median(values.clone());
-    let deviation = median(values.iter().map(|value| value.saturating_sub(middle).saturating_abs()).collect());
-    let unit = (deviation as f64 * NORMAL).max(measure.least(median(all(Measure::SegmentsBytes))));
-    let outlier = |(value, (trace, process, vm, _)): (i64, &Peer<'_>)| Outlier {
+fn outlier(peers: &[Peer<'_>], one: Apart) -> Outlier {
+    let (trace, process, vm) = peers[one.at];
+    Outlier {
         trace: trace.trace.clone(),
         host: trace.host.clone(),
         pid: process.pid,
@@ -147,18 +190,37 @@ fn among(peers: &[Peer<'_>], measure: Measure) -> Vec<Outlier> {
         vm: vm.vm,
         label: vm.label.clone(),
         build: vm.build.clone(),
-        measure,
-        value,
-        median: middle,
-        deviation,
+        measure: one.measure,
+        value: one.value,
+        median: one.median,
+        deviation: one.deviation,
         peers: peers.len() as u64,
-        deviations: value.saturating_sub(middle) as f64 / unit,
+        deviations: one.deviations,
+    }
+}
+
+/// The heaps among peers that stand out, by figure; of fewer than four peers none does.
+pub fn apart(peers: &[Compared]) -> impl Iterator<Item = Apart> {
+    let measures = Measure::ALL.into_iter().filter(|_| peers.len() >= PEERS);
+    measures.flat_map(|measure| among(peers, measure))
+}
+
+/// Those by one figure.
+fn among(peers: &[Compared], measure: Measure) -> impl Iterator<Item = Apart> + use<> {
+    let all = |measure: Measure| -> Vec<i64> { peers.iter().map(|heap| measure.of(heap)).collect() };
+    let values = all(measure);
+    let middle = median(values.clone());
+    let deviation = median(values.iter().map(|value| value.saturating_sub(middle).saturating_abs()).collect());
+    let unit = (deviation as f64 * NORMAL).max(measure.least(median(all(Measure::SegmentsBytes))));
+    let one = move |(at, value): (usize, i64)| {
+        let deviations = value.saturating_sub(middle) as f64 / unit;
+        Apart { at, measure, value, median: middle, deviation, deviations }
     };
-    values.into_iter().zip(peers).map(outlier).filter(|one| one.deviations.abs() > LIMIT).collect()
+    values.into_iter().enumerate().map(one).filter(|one| one.deviations.abs() > LIMIT)
 }
 
 /// The middle one; of an even number, half way between the two.
-fn median(mut values: Vec<i64>) -> i64 {
+pub fn median(mut values: Vec<i64>) -> i64 {
     values.sort_unstable();
     let half = values.len() / 2;
     match values.get(half) {

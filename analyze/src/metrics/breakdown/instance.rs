@@ -92,15 +92,11 @@ fn root(pid: u32, parent_of: &BTreeMap<u32, u32>) -> u32 {
 
 fn instance(root: u32, mut members: Vec<&ProcessMemory>, header: &Header) -> Instance {
     members.sort_by_key(|one| (one.pid() != root, one.breakdown.started_ticks, one.pid()));
-    let (mut generation, mut last) = (0, None);
+    let descendants = members.iter().map(|one| one.breakdown.started_ticks).skip(1);
+    let generations = [0].into_iter().chain(generations(descendants));
     let mut rows = Vec::new();
-    for one in &members {
+    for (one, generation) in members.iter().zip(generations) {
         let started = one.breakdown.started_ticks;
-        if one.pid() != root {
-            let apart = last.is_none_or(|last| started.saturating_sub(last) > APART);
-            generation += u64::from(apart);
-            last = Some(started);
-        }
         rows.push(Member {
             pid: one.pid(),
             role: one.process.as_ref().and_then(role).unwrap_or_default().to_owned(),
@@ -120,6 +116,16 @@ fn instance(root: u32, mut members: Vec<&ProcessMemory>, header: &Header) -> Ins
         members: rows,
         apart_ns: times.clone().max().unwrap_or(0).saturating_sub(times.min().unwrap_or(0)),
     }
+}
+
+/// The generation of each of some processes, from 1, by when they were started, in clock ticks, earliest first.
+pub fn generations(started: impl IntoIterator<Item = u64>) -> impl Iterator<Item = u64> {
+    started.into_iter().scan((0, None), |(generation, last), started: u64| {
+        let apart = last.is_none_or(|last| started.saturating_sub(last) > APART);
+        *generation += u64::from(apart);
+        *last = Some(started);
+        Some(*generation)
+    })
 }
 
 /// Milliseconds from the start of the recording. Ticks count from boot as the recorder's clock does, but for time the

@@ -128,6 +128,22 @@ pub fn checks(breakdown: &Breakdown) -> [Check; 4] {
     ]
 }
 
+/// The kind as the trace and the JSON call it.
+pub fn kind_name(kind: SliceKind) -> &'static str {
+    match kind {
+        SliceKind::Luajit => "luajit",
+        SliceKind::JitCode => "jit_code",
+        SliceKind::SystemAllocator => "system_allocator",
+        SliceKind::SharedZone => "shared_zone",
+        SliceKind::Text => "text",
+        SliceKind::FileData => "file_data",
+        SliceKind::Stack => "stack",
+        SliceKind::Kernel => "kernel",
+        SliceKind::Reserved => "reserved",
+        SliceKind::Other => "other",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,10 +2,10 @@
 
 use anyhow::Result;
 use polars::prelude::DataFrame;
-use shared::trace::breakdown::{Memory, Slice, SliceKind};
+use shared::trace::breakdown::{Memory, Slice};
 
-use crate::metrics::breakdown::ProcessMemory;
 use crate::metrics::breakdown::owners::owner;
+use crate::metrics::breakdown::{ProcessMemory, kind_name};
 use crate::output::rows::integer;
 use crate::report::BreakdownReport;
 
@@ -61,7 +61,7 @@ impl Columns {
                 self.trace.push(report.source.clone());
                 self.pid.push(i64::from(process.pid()));
                 self.time_ns.push(integer(look.time));
-                self.kind.push(word(*kind));
+                self.kind.push(kind_name(*kind));
                 self.owner.push(owners[*at].clone());
                 self.name.push(name.clone());
                 self.vm.push((*vm > 0).then_some(i64::from(*vm)));
@@ -71,21 +71,5 @@ impl Columns {
                 self.pss.push(integer(memory.pss));
             }
         }
-    }
-}
-
-/// The kind as the trace and the JSON call it.
-fn word(kind: SliceKind) -> &'static str {
-    match kind {
-        SliceKind::Luajit => "luajit",
-        SliceKind::JitCode => "jit_code",
-        SliceKind::SystemAllocator => "system_allocator",
-        SliceKind::SharedZone => "shared_zone",
-        SliceKind::Text => "text",
-        SliceKind::FileData => "file_data",
-        SliceKind::Stack => "stack",
-        SliceKind::Kernel => "kernel",
-        SliceKind::Reserved => "reserved",
-        SliceKind::Other => "other",
     }
 }

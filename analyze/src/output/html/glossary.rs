@@ -143,12 +143,56 @@ pub(super) const TERMS: [Term; 62] = [
     ),
 ];
 
+/// What is said of fleets alone.
+pub(super) const FLEET: [Term; 16] = [
+    term("service", "What the traces were said to be of, or the program of a trace's first process.", ""),
+    term(
+        "build",
+        "What the traces were said to be of, or the build id of the process's executable.",
+        "Name releases: analyze partial --build NAME.",
+    ),
+    term("day", "The day in UTC on which a recording was started.", ""),
+    term("not_whole", "Traces that failed, are contradicted or incomplete.", "The last table has the reasons."),
+    term("used_p50", "Half of the VMs have so many bytes in use or less: the lower end of a class of 12.5 %.", ""),
+    term(
+        "used_p99",
+        "Of a hundred VMs 99 have so many bytes in use or less, likewise.",
+        "Far above the median? See the workers.",
+    ),
+    term(
+        "free_ppm",
+        "Free bytes inside segments, as a share of those.",
+        "Above a third for long: look at the map of one.",
+    ),
+    term(
+        "suspects",
+        "Size classes of VMs that grew from one collector cycle to the next.",
+        "analyze growth on those traces.",
+    ),
+    term("asked_bytes_per_second", "Bytes asked for in a second that was recorded, on average over VMs.", ""),
+    term("cost_ppm", "What recording cost the processes, as a share of their time.", ""),
+    term("size_p50_by_bytes", "Half of all bytes are in size classes up to this one.", ""),
+    term("deviations", "How far a figure is from its peers' median, in scaled median absolute deviations.", ""),
+    term("peers", "How many are compared, this one included.", ""),
+    term(
+        "larger",
+        "In what share of pairs, of a VM of each build, this build's figure is the larger one.",
+        "Half: no difference.",
+    ),
+    term(
+        "regresses",
+        "The median is larger by a tenth or more, and three pairs of four agree.",
+        "Look at what the build changed.",
+    ),
+    term("change_ppm", "By how much the median is larger than before.", ""),
+];
+
 /// What columns add to the name of a figure: which of its values, and in what.
 const ENDINGS: [&str; 8] = ["_per_second", "_first", "_min", "_max", "_last", "_bytes", "_calls", "_count"];
 
 /// What a name means; nothing if it speaks for itself.
 pub(super) fn of(name: &str) -> Option<&'static Term> {
-    let known = TERMS.iter().find(|term| term.name == name);
+    let known = TERMS.iter().chain(&FLEET).find(|term| term.name == name);
     known.or_else(|| ENDINGS.iter().find_map(|ending| name.strip_suffix(ending)).and_then(of))
 }
 
@@ -159,9 +203,10 @@ mod tests {
 
     #[test]
     fn each_is_explained_once() {
-        let names: BTreeSet<&str> = TERMS.iter().map(|term| term.name).collect();
-        assert_eq!(names.len(), TERMS.len());
-        assert!(TERMS.iter().all(|term| term.meaning.ends_with('.')));
+        let all = || TERMS.iter().chain(&FLEET);
+        let names: BTreeSet<&str> = all().map(|term| term.name).collect();
+        assert_eq!(names.len(), all().count());
+        assert!(all().all(|term| term.meaning.ends_with('.')));
         assert!(of("used").is_some() && of("trace").is_none());
         assert_eq!(of("freed_bytes_per_second").map(|term| term.name), Some("freed"));
     }

@@ -1,6 +1,7 @@
 //! One page for colleagues: the verdict in words, and each command's picture and rows. It needs nothing else, no
 //! network, no fonts, and no script but for the tables' order.
 
+pub mod fleet;
 mod glossary;
 mod tables;
 
@@ -60,28 +61,9 @@ impl<'a> Page<'a> {
 /// Writes the page, of at most [`LIMIT`] bytes: what does not fit is named.
 pub fn write(page: &Page<'_>, out: &mut dyn Write) -> Result<()> {
     let title = format!("LuaJIT heap report: {}", words::name(&page.heaps.source, 80));
-    let mut head = String::new();
-    write!(
-        head,
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; \
-         script-src 'unsafe-inline'; img-src data:\">\n\
-         <meta name=\"generator\" content=\"ljscope {}\">\n<title>{}</title>\n<style>\n{}</style>\n</head>\n<body>\n",
-        env!("CARGO_PKG_VERSION"),
-        text(&title),
-        include_str!("page.css"),
-    )?;
-    writeln!(head, "<header><h1>{}</h1>", text(&title))?;
+    let mut head = begin(&title)?;
     verdict(page.heaps, &mut head)?;
-    head.push_str("</header>\n<nav aria-label=\"Sections\"><ul>");
-    let mut links = vec![("figures", "Figures")];
-    links.extend(page.sections.iter().map(|section| (section.command, section.title)));
-    links.push(("terms", "What it means"));
-    for (id, title) in links {
-        write!(head, "<li><a href=\"#{id}\">{}</a></li>", text(title))?;
-    }
-    head.push_str("</ul></nav>\n<main>\n");
+    navigation(page.sections.iter().map(|section| (section.command, section.title)), &mut head)?;
     figures(page, &mut head)?;
     let tail = tail(page)?;
     let mut left = LIMIT.saturating_sub(head.len() + tail.len());
@@ -95,13 +77,50 @@ pub fn write(page: &Page<'_>, out: &mut dyn Write) -> Result<()> {
     Ok(())
 }
 
+/// The head of a page, up to what its verdict begins with.
+fn begin(title: &str) -> Result<String> {
+    let mut head = String::new();
+    write!(
+        head,
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; \
+         script-src 'unsafe-inline'; img-src data:\">\n\
+         <meta name=\"generator\" content=\"ljscope {}\">\n<title>{}</title>\n<style>\n{}</style>\n</head>\n<body>\n",
+        env!("CARGO_PKG_VERSION"),
+        text(title),
+        include_str!("page.css"),
+    )?;
+    writeln!(head, "<header><h1>{}</h1>", text(title))?;
+    Ok(head)
+}
+
+/// The end of the verdict, and where in the page is what: between the figures and what it all means, these sections.
+fn navigation<'a>(sections: impl Iterator<Item = (&'a str, &'a str)>, head: &mut String) -> Result<()> {
+    head.push_str("</header>\n<nav aria-label=\"Sections\"><ul>");
+    for (id, title) in [("figures", "Figures")].into_iter().chain(sections).chain([("terms", "What it means")]) {
+        write!(head, "<li><a href=\"#{id}\">{}</a></li>", text(title))?;
+    }
+    head.push_str("</ul></nav>\n<main>\n");
+    Ok(())
+}
+
 /// The judgement, and what it rests on.
 fn verdict(heaps: &Report, html: &mut String) -> Result<()> {
-    let judgement = words::judgement(heaps.verdict.judgement());
     let (replayed, facts) = brief_rows(heaps.origin());
-    write!(html, "<div class=\"verdict {judgement}\"><p><strong>{judgement}</strong>: {}</p>\n<dl>", text(&replayed))?;
+    judged(words::judgement(heaps.verdict.judgement()), &replayed, facts, html)
+}
+
+/// A judgement in a word and in a sentence, and facts by name.
+fn judged<N: AsRef<str>>(
+    judgement: &str,
+    sentence: &str,
+    facts: impl IntoIterator<Item = (N, String)>,
+    html: &mut String,
+) -> Result<()> {
+    write!(html, "<div class=\"verdict {judgement}\"><p><strong>{judgement}</strong>: {}</p>\n<dl>", text(sentence))?;
     for (name, fact) in facts {
-        write!(html, "<dt>{}</dt><dd>{}</dd>", text(name), text(&fact))?;
+        write!(html, "<dt>{}</dt><dd>{}</dd>", text(name.as_ref()), text(&fact))?;
     }
     html.push_str("</dl></div>\n");
     Ok(())
@@ -148,10 +167,16 @@ fn cards(vm: &VmReport, html: &mut String) -> Result<()> {
     ];
     html.push_str("<dl class=\"figures\">");
     for (name, bytes, what) in rows {
-        write!(html, "<div><dt>{}</dt><dd data-v=\"{bytes}\">{}", explained(name, name), words::bytes(bytes))?;
-        write!(html, "<small>{} bytes, {what}</small></dd></div>", words::thousands(bytes))?;
+        card(name, bytes, &what, html)?;
     }
     html.push_str("</dl>\n");
+    Ok(())
+}
+
+/// An amount of memory, and what it consists of.
+fn card(name: &str, bytes: u64, what: &str, html: &mut String) -> Result<()> {
+    write!(html, "<div><dt>{}</dt><dd data-v=\"{bytes}\">{}", explained(name, name), words::bytes(bytes))?;
+    write!(html, "<small>{} bytes, {what}</small></dd></div>", words::thousands(bytes))?;
     Ok(())
 }
 
@@ -162,7 +187,7 @@ fn section(section: &Section<'_>, left: &mut usize, html: &mut String) -> Result
     let picture = String::from_utf8(picture).context("a picture is text")?;
     let csv = format!("analyze {} --format csv", section.command);
     let mut table = String::new();
-    tables::write(&section.found.rows()?, &csv, &mut table)?;
+    tables::write(&section.found.rows()?, &csv, false, &mut table)?;
     let (command, title) = (section.command, text(section.title));
     write!(html, "<section id=\"{command}\"><h2>{title}</h2>\n<p class=\"faint\">{}</p>\n", text(section.question))?;
     let mut fits = |piece: &str| {
@@ -173,8 +198,7 @@ fn section(section: &Section<'_>, left: &mut usize, html: &mut String) -> Result
     let too_large = |what: &str, format: &str| {
         format!("<p>The {what} would make this page too large: <code>analyze {command} --format {format}</code>.</p>\n")
     };
-    // An XML declaration or the like is not for the middle of a page.
-    let drawing = picture.find("<svg").map_or("", |at| &picture[at..]);
+    let drawing = drawing(&picture);
     if fits(drawing) {
         writeln!(html, "<figure>{drawing}</figure>")?;
     } else {
@@ -190,20 +214,37 @@ fn section(section: &Section<'_>, left: &mut usize, html: &mut String) -> Result
     Ok(())
 }
 
+/// A picture for the middle of a page, where an XML declaration or the like has no place.
+fn drawing(picture: &str) -> &str {
+    picture.find("<svg").map_or("", |at| &picture[at..])
+}
+
 /// What a section takes beside its picture and its table, at most.
 const ROOM: usize = 2000;
 
 /// What the figures mean, and where the page comes from.
 fn tail(page: &Page<'_>) -> Result<String> {
-    let mut html = String::from("<section id=\"terms\"><h2>What it means</h2>\n<dl class=\"terms\">");
-    for term in &glossary::TERMS {
+    let mut html = String::new();
+    terms(&glossary::TERMS, &mut html)?;
+    end(&words::name(&words::recording(&page.heaps.header), 200), &mut html)?;
+    Ok(html)
+}
+
+/// What figures mean.
+fn terms(terms: &[glossary::Term], html: &mut String) -> Result<()> {
+    html.push_str("<section id=\"terms\"><h2>What it means</h2>\n<dl class=\"terms\">");
+    for term in terms {
         write!(html, "<dt>{}</dt><dd>{} {}</dd>", term.name, text(term.meaning), text(term.advice))?;
     }
-    html.push_str("</dl></section>\n</main>\n");
-    let recording = words::name(&words::recording(&page.heaps.header), 200);
-    writeln!(html, "<footer>{}. Made by ljscope {}.</footer>", text(&recording), env!("CARGO_PKG_VERSION"))?;
+    html.push_str("</dl></section>\n");
+    Ok(())
+}
+
+/// The end of a page, with where it comes from.
+fn end(origin: &str, html: &mut String) -> Result<()> {
+    writeln!(html, "</main>\n<footer>{}. Made by ljscope {}.</footer>", text(origin), env!("CARGO_PKG_VERSION"))?;
     write!(html, "<script>\n{}</script>\n</body>\n</html>\n", include_str!("page.js"))?;
-    Ok(html)
+    Ok(())
 }
 
 /// A name with its definition: on hover, on focus, and so on tap.

@@ -11,14 +11,16 @@ use crate::output::words;
 /// More rows than these are for a spreadsheet.
 pub(super) const ROWS: usize = 400;
 
-/// Writes the table. A column that says the same in each row is said once, above it. `command` is what has all rows.
-pub(super) fn write(rows: &DataFrame, command: &str, html: &mut String) -> Result<()> {
+/// Writes the table, unfolded if it is `open`. A column that says the same in each row is said once, above it. `command` is
+/// what has all rows.
+pub(super) fn write(rows: &DataFrame, command: &str, open: bool, html: &mut String) -> Result<()> {
     let all = rows.height();
     let shown = rows.head(Some(ROWS));
     let columns = rows.columns();
     let (same, differing): (Vec<&Column>, Vec<&Column>) =
         columns.iter().partition(|column| all > 1 && column.n_unique().is_ok_and(|values| values == 1));
-    write!(html, "<details><summary>Table: {}</summary>", words::count(all as u64, "row"))?;
+    let open = if open { " open" } else { "" };
+    write!(html, "<details{open}><summary>Table: {}</summary>", words::count(all as u64, "row"))?;
     if all > ROWS {
         let more = words::thousands((all - ROWS) as u64);
         write!(html, "<p>The first {ROWS}; {more} more are in <code>{}</code>.</p>", text(command))?;
@@ -76,11 +78,17 @@ fn cell(column: &str, value: &AnyValue<'_>) -> (String, Option<String>) {
 fn whole(column: &str, number: i64) -> String {
     let sign = if number < 0 { "-" } else { "" };
     // Numbers that name something have no thousands.
-    if ["pid", "vm", "part"].contains(&column) {
+    if ["pid", "vm", "part", "generation", "worker"].contains(&column) {
         return number.to_string();
     }
     if column.ends_with("_ns") {
         return format!("{sign}{}", words::duration(number.unsigned_abs()));
+    }
+    if column.ends_with("_us") {
+        return format!("{sign}{}", words::duration(number.unsigned_abs().saturating_mul(1000)));
+    }
+    if column.ends_with("_ppm") {
+        return format!("{:.2} %", number as f64 / 1e4);
     }
     format!("{sign}{}", words::thousands(number.unsigned_abs()))
 }
@@ -114,7 +122,7 @@ mod tests {
     fn what_is_the_same_everywhere_is_said_once() {
         let rows = polars::df!("pid" => [7i64, 7], "used" => [1i64, 2], "label" => ["<a>", "b"]).unwrap();
         let mut html = String::new();
-        write(&rows, "analyze x --format csv", &mut html).unwrap();
+        write(&rows, "analyze x --format csv", false, &mut html).unwrap();
         assert!(html.contains("In each row: pid 7.") && html.contains("2 rows"), "{html}");
         assert_eq!(html.matches("<tr>").count(), 3);
         assert!(html.contains("&lt;a&gt;") && html.contains("data-v=\"2\""), "{html}");

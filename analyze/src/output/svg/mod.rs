@@ -7,6 +7,7 @@ mod breakdown;
 mod cells;
 mod curve;
 mod diff;
+mod fleet;
 mod growth;
 mod heat;
 mod lifetimes;
@@ -35,6 +36,7 @@ use crate::report::{Report, VmReport};
 
 pub use breakdown::write as write_breakdown;
 pub use diff::write as write_diff;
+pub use fleet::write as write_fleet;
 pub use growth::write as write_growth;
 pub use lifetimes::write as write_lifetimes;
 pub use map::write as write_map;
