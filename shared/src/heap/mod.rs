@@ -35,6 +35,7 @@ impl Segment {
     }
 
     /// Whether `addr` lies in it.
+    #[inline]
     pub fn contains(&self, addr: Addr) -> bool {
         (self.base..self.end()).contains(&addr)
     }
