@@ -35,7 +35,7 @@ pub struct Arguments {
     pub traces: Vec<PathBuf>,
     /// Draw the page of a fleet instead, from rows of `analyze partial`: a Parquet file, or a directory of them as Spark
     /// writes it
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["traces", "vm", "pid"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["traces", "vm", "pid", "symbols"])]
     pub from_partials: Option<PathBuf>,
     /// Of which VMs
     #[command(flatten)]
