@@ -2,6 +2,7 @@
 
 import collections
 import csv
+import itertools
 import subprocess
 
 import duckdb
@@ -94,8 +95,9 @@ def with_batch(results, analyze, traces, folder):
     # Of two that are the same to the byte, each keeps one, by names that differ: which does not matter.
     pairs = {frozenset(map(below, row.values())) for row in theirs["duplicates"]}
     assert {frozenset(row.values()) for row in results.answers["copies"]} == pairs, pairs
-    for group in sorted(traces.glob("*/*")):  # where peers are those of a service and a build
-        service, build = group.parts[-2:]
+    # Among the recorded ones batch has finer groups of peers: it compares no two programs and no two builds of LuaJIT.
+    for service, build in itertools.product(made.SERVICES, made.BUILDS):
+        group = traces / service / build
         with_outliers(results, service, build, batch(analyze, group, folder / f"batch-{service}-{build}")["outliers"])
 
 

@@ -10,7 +10,7 @@ import subprocess
 # Two days of two releases. A blank and a percent sign are what addresses escape.
 SERVICES = "api", "edge 100%", "shop"
 BUILDS = "r1", "r2"
-EACH = 82  # traces of each service and build
+EACH = 80  # traces of each service and build
 CALLS, LIVE = 6_000, 2_000  # of each trace
 GROWN = "edge 100%", "r2"  # whose heaps are twice as large as those of r1
 DIFFERENT = "shop", "r1", "00099"  # whose one heap is eight times as large
