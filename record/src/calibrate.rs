@@ -170,7 +170,7 @@ pub fn hit_cost_ns(emulated: bool) -> Result<(u64, u64)> {
 
 /// Of one hit of so many a stack is taken to learn what that costs.
 const STACK_EVERY: u64 = 10;
-/// Samples by which it is told whether a stack comes behind its hit.
+/// With fewer stacks that can be told which call they are of, something is wrong.
 const ENOUGH_TOLD: u64 = 20;
 
 /// What taking stacks costs: rounds with one probe, with a second one that never writes, and with one that often does. Other
@@ -185,31 +185,28 @@ pub fn stack_price() -> Result<StackPrice> {
     event.enable()?;
     let alone = bench.helper.rounds(calls, || empty(&mut ring))?[0];
     let bytes = (u64::from(calls) / STACK_EVERY) as usize * SAMPLE_BYTES;
-    let never = StackProbe::open(&bench.spec, pid, Pace::steady(u64::from(u32::MAX)), true, SAMPLE_BYTES)?;
+    let never = StackProbe::open(&bench.spec, pid, Pace::steady(u64::from(u32::MAX)), SAMPLE_BYTES)?;
     never.start()?;
     let beside = bench.helper.rounds(calls, || empty(&mut ring))?[0];
     drop(never);
-    let mut often = StackProbe::open(&bench.spec, pid, Pace::steady(STACK_EVERY), true, bytes)?;
+    let mut often = StackProbe::open(&bench.spec, pid, Pace::steady(STACK_EVERY), bytes)?;
     often.start()?;
-    let (mut behind, mut told) = (0, 0);
+    let (mut told, mut lost) = (0, 0);
     let sampling = bench.helper.rounds(calls, || {
-        // Of calls one after the other no two have the same arguments.
         often.read(|_| 0);
         ring.drain(None, |bytes| {
             if let Record::Hit(hit) = Record::parse(bytes) {
-                often.hit(&hit, |_| behind += 1);
+                often.hit(&hit, |_| told += 1);
             }
         });
-        often.rest(|_| behind += 1);
-        told += often.take_lost();
+        often.rest(|_| told += 1);
+        lost += often.take_lost();
     })?[0];
-    told += behind;
-    ensure!(told >= ENOUGH_TOLD, "only {told} stacks came of {} calls", calls * ROUNDS);
+    ensure!(told >= ENOUGH_TOLD, "of {calls} calls only {told} stacks came that could be told, and {lost} others");
     let more = |slow: u64, fast: u64| slow.saturating_sub(fast) as f64 / f64::from(calls);
     Ok(StackPrice {
         probe_ns: more(beside, alone).ceil() as u64,
         stack_ns: (more(sampling, beside) * STACK_EVERY as f64).ceil() as u64,
-        behind: behind * 2 > told,
     })
 }
 

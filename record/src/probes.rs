@@ -16,7 +16,8 @@ use crate::door::{Door, uprobe_pmu};
 use crate::hits::{self, Hit, Record};
 use crate::site::MapSyscall;
 use crate::stacks::Pace;
-use crate::stacks::probe::{Matched, SAMPLE_BYTES, StackProbe};
+use crate::stacks::matcher::Matched;
+use crate::stacks::probe::{SAMPLE_BYTES, StackProbe};
 use crate::stacks::record::Sampled;
 use crate::sys::{PerfEvent, ProbeSpec, Ring, Tells};
 
@@ -136,12 +137,12 @@ pub struct StackPlan {
 
 impl StackPlan {
     /// Opens the probe that takes stacks, on one of so many threads; see [`StackProbe::open`].
-    pub fn open(&self, tid: Pid, threads: usize, pace: Pace, behind: bool) -> io::Result<StackProbe> {
+    pub fn open(&self, tid: Pid, threads: usize, pace: Pace) -> io::Result<StackProbe> {
         // As long as the hits' own ring does not overflow, this one is not to, either.
         let hits = (self.sizes.total / threads.max(1)).clamp(self.sizes.least, self.sizes.most) / HIT_BYTES;
         let wanted = (hits as u64 / pace.mean + SPARE) as usize * SAMPLE_BYTES;
         let room = (STACK_RINGS / threads.max(1)).max(SPARE as usize * SAMPLE_BYTES);
-        StackProbe::open(&self.door, tid.as_raw(), pace, behind, wanted.min(room))
+        StackProbe::open(&self.door, tid.as_raw(), pace, wanted.min(room))
     }
 }
 

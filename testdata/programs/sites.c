@@ -13,7 +13,7 @@ extern ptrdiff_t lua_tointeger(lua_State *L, int index);
 enum { SMALL = 1003, LARGE = 3011, INLINED = 2003 };
 
 /* Nothing may be left out, and each function is to have a frame of its own. */
-#define SITE __attribute__((noinline, noclone)) void
+#define SITE __attribute__((noinline, noclone)) static void
 #define KEEP __asm__ volatile("" ::: "memory")
 
 SITE small_site(lua_State *L)
@@ -58,7 +58,7 @@ static int work(lua_State *L)
 }
 
 /* For the FFI: calls back into Lua. */
-SITE callback_site(void (*function)(void), int times)
+__attribute__((noinline, noclone)) void callback_site(void (*function)(void), int times)
 {
   while (times-- > 0) {
     function();

@@ -12,22 +12,25 @@ local library = ffi.load(module)
 local SECONDS = common.argument(4)
 local count = 0
 
--- Two strings of 4,000 bytes and more for one of 7,000. They end in a number, so that each is a new one.
+-- Two strings of 4,000 bytes and more for one of 7,000. They end in a number, so that each is a new one, and are kept for a
+-- while, or compiled code would not make them.
+local kept = {}
+for slot = 0, 49 do kept[slot] = "" end
 local four, seven = ("a"):rep(4000), ("b"):rep(7000)
 local function shorter()
   count = count + 1
-  return four .. count
+  kept[count % 50] = four .. count
 end
 local function longer()
   count = count + 1
-  return seven .. count
+  kept[count % 50] = seven .. count
 end
 
 -- Called by C: a string of 9,000 bytes and more.
 local nine = ("c"):rep(9000)
 local called = ffi.cast("void (*)(void)", function()
   count = count + 1
-  local _ = nine .. count
+  kept[count % 50] = nine .. count
 end)
 
 if os.getenv("INTERPRETED") then

@@ -80,8 +80,8 @@ impl Turns {
 /// An odd number with no pattern in its bits (2^64 by the golden ratio): neighbours become strangers.
 const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
-fn open(plan: &StackPlan, tids: &[Pid], pace: Pace, behind: bool) -> Opened {
-    tids.iter().map(|tid| (*tid, plan.open(*tid, tids.len(), pace, behind))).collect()
+fn open(plan: &StackPlan, tids: &[Pid], pace: Pace) -> Opened {
+    tids.iter().map(|tid| (*tid, plan.open(*tid, tids.len(), pace))).collect()
 }
 
 impl Session {
@@ -97,10 +97,10 @@ impl Session {
             return self.open_doors(|tid| chosen.contains(&tid)).map(|()| Opened::new());
         }
         turns.draw();
-        let (plan, pace, behind) = (plan.stacks(), turns.pace, turns.sampling.price.behind);
+        let (plan, pace) = (plan.stacks(), turns.pace);
         // Both take the kernel a while, in which the target pays.
         std::thread::scope(|scope| {
-            let opening = scope.spawn(|| open(&plan, chosen, pace, behind));
+            let opening = scope.spawn(|| open(&plan, chosen, pace));
             self.open_doors(|tid| chosen.contains(&tid))?;
             opening.join().map_err(|_| anyhow::anyhow!("the opening of probes failed; this is a defect of ljscope"))
         })
@@ -182,8 +182,8 @@ impl Session {
         turns.draw();
         let tids: Vec<Pid> =
             self.threads.iter().filter(|thread| thread.probes.has_door()).map(|thread| thread.probes.tid).collect();
-        let (plan, pace, behind) = (plan.stacks(), turns.pace, turns.sampling.price.behind);
-        turns.state = State::Opening(std::thread::spawn(move || open(&plan, &tids, pace, behind)));
+        let (plan, pace) = (plan.stacks(), turns.pace);
+        turns.state = State::Opening(std::thread::spawn(move || open(&plan, &tids, pace)));
     }
 
     /// Closes the probes that take stacks, beside the recording. What they have written must have been read.
@@ -244,7 +244,6 @@ impl Session {
     /// Ends a turn that a window had.
     pub(super) fn end_turn_with_window(&mut self) {
         if self.settings.mode == Mode::Sample {
-            self.turn_off();
             self.streams.set_turn(None);
             self.hold_stacks();
         }

@@ -92,6 +92,7 @@ impl Session {
         self.streams.end_window_at(self.streams.time(end));
         // Those behind its end are paid for as well.
         self.drain()?;
+        self.turn_off();
         let hits = self.streams.hits_in_window();
         if self.others_ran(&window.probed) && self.threads.len() > 1 {
             let gap = Gap { reason: "a thread ran that was not probed".into(), lost: 0, window: None };
@@ -109,6 +110,7 @@ impl Session {
 
     /// Closes the door's probe on all threads, and passes on what it has left in the rings.
     fn shut_door(&mut self) -> Result<()> {
+        self.turn_off();
         let doors = self.threads.iter_mut().filter_map(|thread| thread.probes.take_door());
         probes::close(doors.collect());
         self.drain_all()?;

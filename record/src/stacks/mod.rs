@@ -4,6 +4,7 @@
 //! A second probe at the door costs a tenth of a hit, whether it writes or not. So it is there only in turns: in one of
 //! some windows, or for a moment now and then, and there it samples as many times more often.
 
+pub mod matcher;
 pub mod modules;
 pub mod probe;
 pub mod record;

@@ -34,6 +34,7 @@ pub enum Place {
 }
 
 /// The process's code.
+#[derive(Default)]
 pub struct Modules {
     mappings: Vec<Mapping>,
     /// By a mapping's start the number of the file behind it and what to add to its addresses to get those in memory; none
@@ -44,11 +45,6 @@ pub struct Modules {
 }
 
 impl Modules {
-    /// Nothing known yet.
-    pub fn new() -> Modules {
-        Modules { mappings: Vec::new(), read: BTreeMap::new(), known: Vec::new(), unwinder: UnwinderX86_64::new() }
-    }
-
     /// Looks at the mappings anew, and reads the files that are new. Returns whether any has changed.
     pub fn look(&mut self, target: &Target) -> bool {
         let mappings = target.mappings().unwrap_or_default();

@@ -1,39 +1,24 @@
-//! The second probe at the door, which takes stacks, on one thread; and which hit each of them belongs to.
+//! The second probe at the door, which takes stacks, on one thread.
 
-use std::collections::VecDeque;
 use std::io;
 
 use super::Pace;
+use super::matcher::{Matched, Matcher};
 use super::record::{Record, Registers, STACK_BYTES, Sampled};
 use crate::clock::monotonic_ns;
-use crate::hits::Hit;
+use crate::hits::{Hit, Registers as Hits};
 use crate::sys::{PerfEvent, ProbeSpec, Ring, Tells};
 
 const PAGE: usize = 4096;
 /// The ring is made smaller down to this, where no more memory may be locked: one sample fits it.
 const RING_LEAST: usize = 16 << 10;
 
-/// A stack that was taken, and of whom nothing but its number is left.
-#[derive(Debug, Clone, Copy)]
-struct Waiting {
-    time: u64,
-    arguments: [u64; 4],
-    stack: u32,
-    /// When its hit was, once that is known.
-    hit: Option<u64>,
-}
-
 /// The probe on a thread.
 #[derive(Debug)]
 pub struct StackProbe {
     event: PerfEvent,
     ring: Ring,
-    /// Whether the kernel writes a hit's stack behind the hit: it serves one probe after the other.
-    behind: bool,
-    waiting: VecDeque<Waiting>,
-    /// The thread's last hit.
-    last: Option<(u64, [u64; 4])>,
-    lost: u64,
+    matcher: Matcher,
     pace: Pace,
     /// Samples since the pace was changed.
     since: u64,
@@ -44,18 +29,9 @@ pub struct StackProbe {
 /// So many samples come at one pace.
 const STEADY: u64 = 16;
 
-/// A stack, its hit's time, and so a call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Matched {
-    /// `CLOCK_MONOTONIC` of its hit in nanoseconds.
-    pub hit: u64,
-    /// The number of the stack.
-    pub stack: u32,
-}
-
 impl StackProbe {
     /// Opens it. The breakpoint is the door's.
-    pub fn open(door: &ProbeSpec, tid: i32, mut pace: Pace, behind: bool, bytes: usize) -> io::Result<StackProbe> {
+    pub fn open(door: &ProbeSpec, tid: i32, mut pace: Pace, bytes: usize) -> io::Result<StackProbe> {
         let every = pace.draw();
         // Nobody waits for this ring: the hits', which fills too, is waited for.
         let spec = ProbeSpec { watermark: Some(u32::MAX), tells: Tells::Stack { every }, ..door.clone() };
@@ -67,17 +43,7 @@ impl StackProbe {
                 mapped => break mapped?,
             }
         };
-        Ok(StackProbe {
-            event,
-            ring,
-            behind,
-            waiting: VecDeque::new(),
-            last: None,
-            lost: 0,
-            pace,
-            since: 0,
-            changed: None,
-        })
+        Ok(StackProbe { event, ring, matcher: Matcher::default(), pace, since: 0, changed: None })
     }
 
     /// Has stacks taken from here on.
@@ -87,16 +53,16 @@ impl StackProbe {
 
     /// Empties the ring; `take` makes a number of a stack.
     pub fn read(&mut self, mut take: impl FnMut(&Sampled<'_>) -> u32) {
-        let StackProbe { ring, waiting, lost, since, changed, .. } = self;
+        let StackProbe { ring, matcher, since, changed, .. } = self;
         ring.drain(None, |bytes| match Record::parse(bytes) {
             Record::Sampled(sampled) if changed.is_some_and(|changed| sampled.time > changed) => *changed = None,
             Record::Sampled(sampled) => {
                 *since += 1;
                 let Registers { di, si, dx, cx, .. } = sampled.registers;
                 let stack = take(&sampled);
-                waiting.push_back(Waiting { time: sampled.time, arguments: [di, si, dx, cx], stack, hit: None });
+                matcher.stack(sampled.time, [di, si, dx, cx], stack);
             }
-            Record::Lost(count) => *lost += count,
+            Record::Lost(count) => matcher.lost += count,
             Record::Other => {}
         });
         if self.since >= STEADY && self.pace.mean > 1 {
@@ -110,52 +76,18 @@ impl StackProbe {
 
     /// Takes the next hit of the thread, before it is passed on. What is known of hits before it goes to `each`.
     pub fn hit(&mut self, hit: &Hit, each: impl FnMut(Matched)) {
-        let arguments = [hit.registers.di, hit.registers.si, hit.registers.dx, hit.registers.cx];
-        let at = if self.behind { self.last } else { Some((hit.time, arguments)) };
-        if self.behind {
-            self.match_until(hit.time, at);
-            self.give(each);
-        } else {
-            self.give(each);
-            self.match_until(hit.time, at);
-        }
-        self.last = Some((hit.time, arguments));
+        let Hits { di, si, dx, cx, .. } = hit.registers;
+        self.matcher.hit(hit.time, [di, si, dx, cx], each);
     }
 
     /// All hits so far were taken: what is known of them goes to `each`.
     pub fn rest(&mut self, each: impl FnMut(Matched)) {
-        if self.behind {
-            self.match_until(u64::MAX, self.last);
-        }
-        self.give(each);
-    }
-
-    /// Those older than `time` that have no hit yet belong to this one, if it has their arguments.
-    fn match_until(&mut self, time: u64, hit: Option<(u64, [u64; 4])>) {
-        let before = self.waiting.len();
-        self.waiting.retain_mut(|waiting| {
-            if waiting.hit.is_some() || waiting.time >= time {
-                return true;
-            }
-            waiting.hit = hit.filter(|(_, arguments)| *arguments == waiting.arguments).map(|(time, _)| time);
-            waiting.hit.is_some()
-        });
-        // What belongs to a hit before the first one that was seen is not wanted.
-        if hit.is_some() {
-            self.lost += (before - self.waiting.len()) as u64;
-        }
-    }
-
-    fn give(&mut self, mut each: impl FnMut(Matched)) {
-        while let Some(Waiting { hit: Some(hit), stack, .. }) = self.waiting.front() {
-            each(Matched { hit: *hit, stack: *stack });
-            self.waiting.pop_front();
-        }
+        self.matcher.rest(each);
     }
 
     /// Samples that are missing, since this was last asked.
     pub fn take_lost(&mut self) -> u64 {
-        std::mem::take(&mut self.lost)
+        std::mem::take(&mut self.matcher.lost)
     }
 
     /// Leaves the probe, to be closed.

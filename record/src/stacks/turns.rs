@@ -21,8 +21,6 @@ pub struct StackPrice {
     pub probe_ns: u64,
     /// Nanoseconds that a stack takes.
     pub stack_ns: u64,
-    /// Whether the kernel writes a hit's stack behind the hit, if it was probed for later.
-    pub behind: bool,
 }
 
 /// When stacks are taken, and of which calls.
@@ -101,7 +99,7 @@ impl Pace {
 }
 
 fn is_prime(number: u64) -> bool {
-    number > 1 && (2..).take_while(|by| by * by <= number).all(|by| number % by != 0)
+    number > 1 && (2..).take_while(|by| by * by <= number).all(|by| !number.is_multiple_of(by))
 }
 
 impl fmt::Display for Rate {
@@ -131,7 +129,7 @@ impl FromStr for Rate {
 mod tests {
     use super::*;
 
-    const PRICE: StackPrice = StackPrice { probe_ns: 150, stack_ns: 4000, behind: true };
+    const PRICE: StackPrice = StackPrice { probe_ns: 150, stack_ns: 4000 };
 
     #[test]
     fn stacks_add_three_percent_at_most() {

@@ -71,7 +71,7 @@ pub(super) struct Unwinder {
 impl Unwinder {
     /// For any process, but only for one.
     pub(super) fn new() -> Unwinder {
-        Unwinder { modules: Modules::new(), cache: CacheX86_64::new() }
+        Unwinder { modules: Modules::default(), cache: CacheX86_64::new() }
     }
 
     /// The places from the innermost on.

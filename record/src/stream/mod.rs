@@ -21,7 +21,7 @@ use crate::price::Price;
 use crate::probes::Item;
 use crate::recording::Pen;
 use crate::stacks::Collected;
-use crate::stacks::probe::Matched;
+use crate::stacks::matcher::Matched;
 
 /// A VM that has a stream.
 #[derive(Debug)]
