@@ -59,15 +59,17 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let plan = Plan::new(&trace)?;
     let asked = vms(&plan, arguments.of.vm, arguments.of.pid)?;
     let always = Period { from: 0, to: Nanos::MAX };
+    let whole_of_each = asked.iter().map(|vm| (*vm, Period { from: 0, to: plan.end })).collect();
+    let (sampled, lasting) = sites::sampled(&trace, &plan, whole_of_each);
     let mut study = (
         (
             Timeline::new(&plan, &asked, Scale::new(0, plan.end, POINTS)),
             Followed::new(&plan, asked.iter().map(|vm| (*vm, always)).collect()),
         ),
-        Growth::new(&plan, &asked),
+        (Growth::new(&plan, &asked), lasting),
     );
     let whole = whole_studied(&trace, &plan, &mut study);
-    let ((timeline, followed), growth) = study;
+    let ((timeline, followed), (growth, lasting)) = study;
     let mut heaps = stats::heaps(&name, &trace, &plan, &whole, &asked, Asked::Default)?;
     let others = keep_largest(&mut heaps);
     let shown: Vec<u32> = heaps.vms.iter().map(|vm| vm.number).collect();
@@ -92,7 +94,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         rates.sections.retain(|section| is_shown(section.vm.as_ref().map(|(number, _)| *number)));
     }
     let mut symbols = Symbols::new(sites::folders(&arguments.symbols, &source));
-    let sites = sites::found(&name, &trace, &plan, &shown, whole.verdict.clone(), &mut symbols);
+    let sites = sites::found(&name, (&trace, &plan), &shown, (sampled, lasting), whole.verdict.clone(), &mut symbols);
     let breakdown = breakdown::report(&name, &trace, None, arguments.of.pid);
 
     let mut page = Page { heaps: &heaps, others, sections: Vec::new(), without: Vec::new() };

@@ -1,5 +1,6 @@
 //! `analyze sites`: who allocates.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,8 +12,8 @@ use super::{exit_code, vms, write};
 use crate::cli::{Input, Of, Period, Written};
 use crate::metrics::sites::{By, Lasting, Sampled, SitesReport, VmSites};
 use crate::replay::Plan;
-use crate::replay::period::periods;
-use crate::replay::state::{whole, whole_studied};
+use crate::replay::period::{self as replay, periods};
+use crate::replay::state::whole_studied;
 use crate::replay::verdict::Verdict;
 use crate::report::Asked;
 use crate::source::{FileTrace, Source};
@@ -98,61 +99,59 @@ pub fn report(
     // The heap of a target that has ended is empty, but its calls all count.
     let to = asked.period.to.or(Some(Asked::End));
     let periods = periods(trace, plan, &numbers, &Period { to, ..*asked.period })?;
-    let mut found = Vec::new();
-    let mut lasting = Lasting::default();
-    for (vm, period) in periods {
-        if plan.stacks.iter().any(|frame| frame.head.vm == vm) {
-            let sampled = Sampled::of(trace, plan, vm, period);
-            lasting.add(trace, vm, period, &sampled);
-            found.push((vm, period, sampled));
-        }
-    }
-    let mut verdict = match asked.by {
-        By::Live => whole_studied(trace, plan, &mut lasting).verdict,
-        By::Bytes | By::Calls => whole(trace, plan).verdict,
-    };
-    let mut weighed = |(number, period, sampled): (u32, _, Sampled)| {
-        sampled.damage.iter().for_each(|damage| verdict.note_damage(damage.clone()));
-        let vm = plan.vms.get(&number).cloned().unwrap_or_default();
-        VmSites::of((number, vm), period, &sampled, (asked.by, lasting.take(number)), symbols)
-    };
-    let vms: Vec<VmSites> = found.into_iter().map(&mut weighed).collect();
-    Ok(made(name, trace, plan, asked.by, (vms, &numbers), verdict, symbols))
+    let (sampled, mut lasting) = sampled(trace, plan, periods);
+    let verdict = whole_studied(trace, plan, &mut lasting).verdict;
+    Ok(told(name, (trace, plan), asked.by, (&numbers, sampled, lasting), verdict, symbols))
 }
 
-/// Who allocates, by bytes, after a replay that was made for something else.
+/// The samples of some VMs, each with its period.
+pub type SampledVms = Vec<(u32, replay::Period, Sampled)>;
+
+/// The samples of those VMs that have stacks, and what follows their blocks through a replay.
+pub fn sampled(trace: &FileTrace, plan: &Plan, periods: BTreeMap<u32, replay::Period>) -> (SampledVms, Lasting) {
+    let mut lasting = Lasting::default();
+    let has_stacks = |vm: &u32| plan.stacks.iter().any(|frame| frame.head.vm == *vm);
+    let sample = |(vm, period): (u32, replay::Period)| {
+        let sampled = Sampled::of(trace, plan, vm, period);
+        lasting.add(trace, plan, vm, period, &sampled);
+        (vm, period, sampled)
+    };
+    let sampled = periods.into_iter().filter(|(vm, _)| has_stacks(vm)).map(sample).collect();
+    (sampled, lasting)
+}
+
+/// Who allocates, by bytes, after a replay that was made for something else, too.
 ///
 /// # Errors
 /// There are no stacks of these VMs.
 pub fn found(
     name: &str,
-    trace: &FileTrace,
-    plan: &Plan,
+    (trace, plan): (&FileTrace, &Plan),
     numbers: &[u32],
-    mut verdict: Verdict,
+    (mut sampled, lasting): (SampledVms, Lasting),
+    verdict: Verdict,
     symbols: &mut Symbols,
 ) -> Result<SitesReport> {
     has_stacks(name, plan, numbers)?;
-    let period = crate::replay::period::Period { from: 0, to: plan.end };
-    let mut vms = Vec::new();
-    for number in numbers.iter().filter(|vm| plan.stacks.iter().any(|frame| frame.head.vm == **vm)) {
-        let sampled = Sampled::of(trace, plan, *number, period);
-        sampled.damage.iter().for_each(|damage| verdict.note_damage(damage.clone()));
-        let vm = plan.vms.get(number).cloned().unwrap_or_default();
-        vms.push(VmSites::of((*number, vm), period, &sampled, (By::Bytes, Default::default()), symbols));
-    }
-    Ok(made(name, trace, plan, By::Bytes, (vms, numbers), verdict, symbols))
+    sampled.retain(|(vm, ..)| numbers.contains(vm));
+    Ok(told(name, (trace, plan), By::Bytes, (numbers, sampled, lasting), verdict, symbols))
 }
 
-fn made(
+fn told(
     name: &str,
-    trace: &FileTrace,
-    plan: &Plan,
+    (trace, plan): (&FileTrace, &Plan),
     by: By,
-    (vms, numbers): (Vec<VmSites>, &[u32]),
-    verdict: Verdict,
-    symbols: &Symbols,
+    (numbers, sampled, mut lasting): (&[u32], SampledVms, Lasting),
+    mut verdict: Verdict,
+    symbols: &mut Symbols,
 ) -> SitesReport {
+    let mut vms = Vec::new();
+    for (number, period, sampled) in sampled {
+        sampled.damage.iter().for_each(|damage| verdict.note_damage(damage.clone()));
+        let vm = plan.vms.get(&number).cloned().unwrap_or_default();
+        let kinds = lasting.kinds(trace, plan, number);
+        vms.push(VmSites::of((number, vm), period, &sampled, (by, lasting.take(number)), &kinds, symbols));
+    }
     let is_there = |number: &u32| vms.iter().any(|vm| vm.number == *number);
     SitesReport {
         source: name.to_owned(),

@@ -3,18 +3,21 @@
 //! A block belongs to the call that made it, however often it is resized since, with the size it has in the end.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io::{Read, Seek};
 
-use shared::Addr;
 use shared::call::Call;
+use shared::trace::census::ObjectKind;
 use shared::trace::reader::Trace;
+use shared::{Addr, Nanos};
 
 use super::calls::{Sampled, Which, starts};
+use super::kinds;
 use crate::metrics::births::ByAddress;
 use crate::model::{Allocator, Outcome};
 use crate::replay::observe::{Observer, Study};
 use crate::replay::period::Period;
 use crate::replay::run::Replayed;
-use crate::replay::{Stretch, StretchEnd};
+use crate::replay::{Plan, Stretch, StretchEnd};
 
 /// A sample's number among its VM's.
 type Number = usize;
@@ -38,7 +41,14 @@ struct OfVm {
     of_samples: Vec<Option<u64>>,
     /// Of all calls.
     total: u64,
+    /// When keyframes were taken that have a census.
+    censuses: HashSet<Nanos>,
+    /// Where blocks were then that samples' calls had made or resized.
+    at_censuses: Vec<(Nanos, Vec<(Addr, Number)>)>,
 }
+
+/// Of the calls that have resized a block no more than this are kept.
+const MOST_TOUCHED: usize = 4;
 
 /// Where a block comes from.
 #[derive(Debug, Clone, Copy)]
@@ -58,17 +68,28 @@ pub struct Blocks {
     next: usize,
     calls: u64,
     alive: HashMap<Addr, (Origin, u64), ByAddress>,
+    /// Where the blocks are that samples' calls have made or resized.
+    there: HashMap<Addr, Vec<Number>, ByAddress>,
     /// Where blocks were freed, or moved away, that were not made here.
     left: HashSet<Addr, ByAddress>,
 }
 
 impl Lasting {
     /// Follows a VM's blocks, too.
-    pub fn add<R>(&mut self, trace: &Trace<R>, vm: u32, period: Period, sampled: &Sampled) {
+    pub fn add<R>(&mut self, trace: &Trace<R>, plan: &Plan, vm: u32, period: Period, sampled: &Sampled) {
         let samples: Vec<Which> = sampled.samples().map(|sample| sample.which).collect();
         let starts = starts(trace, vm).into_iter().map(|(block, start)| ((block.part, block.offset), start)).collect();
         let of_samples = vec![None; samples.len()];
-        self.vms.insert(vm, OfVm { period, starts, samples, alive: HashMap::default(), of_samples, total: 0 });
+        let censuses = plan.censuses.iter().filter(|frame| frame.head.vm == vm).map(|frame| frame.head.start).collect();
+        let alive = HashMap::default();
+        let of = OfVm { period, starts, samples, alive, of_samples, total: 0, censuses, at_censuses: Vec::new() };
+        self.vms.insert(vm, of);
+    }
+
+    /// What kind of object a census has found the blocks of a VM's samples to be, of those that were there at one.
+    pub fn kinds<R: Read + Seek>(&self, trace: &Trace<R>, plan: &Plan, vm: u32) -> Vec<(usize, ObjectKind)> {
+        let taken = self.vms.get(&vm).into_iter().flat_map(|of| &of.at_censuses);
+        taken.flat_map(|(time, blocks)| kinds::at_census(trace, plan, (vm, *time), blocks)).collect()
     }
 
     /// Bytes still in use of what each of a VM's samples made, and of what all calls in the period made.
@@ -123,6 +144,13 @@ impl Observer for Blocks {
             sample = Some(*of);
             self.next += 1;
         }
+        let before = outcome.before.and_then(|before| self.there.remove(&before.ptr));
+        if let Some(after) = outcome.after
+            && (before.is_some() || sample.is_some())
+        {
+            let touched = before.into_iter().flatten().chain(sample);
+            self.there.insert(after.ptr, touched.take(MOST_TOUCHED).collect());
+        }
         let failed = call.nsize > 0 && outcome.after.is_none();
         if call.time > self.period.to || failed {
             return;
@@ -155,13 +183,21 @@ impl Study for Lasting {
             samples.extend((from..to).map(|sample| (before + of.samples[sample].1 - start, sample)));
             before += u64::from(block.head.count);
         }
-        let (alive, left) = (HashMap::default(), HashSet::default());
-        Some(Blocks { period: of.period, samples, next: 0, calls: 0, alive, left })
+        let (alive, there, left) = (HashMap::default(), HashMap::default(), HashSet::default());
+        Some(Blocks { period: of.period, samples, next: 0, calls: 0, alive, there, left })
     }
 
     fn seen(&mut self, stretch: &Stretch, replayed: &Replayed, blocks: Option<Blocks>) {
         let (Some(of), Some(blocks)) = (self.vms.get_mut(&stretch.vm), blocks) else { return };
+        let there =
+            blocks.there.iter().flat_map(|(addr, samples)| samples.iter().map(|sample| (*addr, *sample))).collect();
         of.take(blocks);
+        if let StretchEnd::Keyframe(frame, _) = &stretch.end
+            && of.censuses.contains(&frame.head.start)
+            && !replayed.is_cut_short()
+        {
+            of.at_censuses.push((frame.head.start, there));
+        }
         let goes_on = matches!(stretch.end, StretchEnd::Keyframe(..)) && !replayed.is_cut_short();
         if !goes_on {
             of.end();

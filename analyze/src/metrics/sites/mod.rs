@@ -1,6 +1,7 @@
 //! Who allocates: sampled calls' stacks in words, with how much of all calls each stands for.
 
 mod calls;
+mod kinds;
 mod live;
 mod names;
 pub mod operation;
@@ -9,6 +10,7 @@ mod shares;
 use clap::ValueEnum;
 use schemars::JsonSchema;
 use serde::Serialize;
+use shared::trace::census::ObjectKind;
 use shared::trace::meta::{Header, Process, Vm};
 
 use self::names::{Names, numbered};
@@ -134,16 +136,25 @@ pub struct Stack {
 
 impl VmSites {
     /// Puts a VM's samples into words, weighs and counts them. `lasting` is what each of them made that is still in use, and
-    /// the sum over all calls; it is asked for by [`By::Live`] only.
+    /// the sum over all calls; `kinds` what kind of object some of their blocks were found to be.
     pub fn of(
         (number, vm): (u32, Vm),
         period: Period,
         sampled: &Sampled,
         (by, lasting): (By, (Vec<Option<u64>>, u64)),
+        kinds: &[(usize, ObjectKind)],
         symbols: &mut Symbols,
     ) -> VmSites {
         let mut names = Names::default();
         let told = names.tell(sampled, &vm, symbols);
+        let stack_of: Vec<usize> = sampled.samples().map(|sample| sample.stack).collect();
+        let made = kinds.iter().map(|(sample, kind)| (&told[stack_of[*sample]], *kind));
+        let nameless = made.filter(|(told, _)| told.is_nameless);
+        let by_census = kinds::names(nameless.map(|(told, kind)| (told.operation.as_str(), kind)));
+        let operations = told.iter().map(|told| match by_census.get(told.operation.as_str()) {
+            Some(name) if told.is_nameless => name.as_str(),
+            _ => told.operation.as_str(),
+        });
         let (of_live, live) = lasting;
         let (mut turns, mut stacks) = (Vec::new(), Vec::new());
         let mut samples = 0;
@@ -169,7 +180,7 @@ impl VmSites {
             By::Live => live,
         };
         let weighed = Weighed::new(&turns, total);
-        let (operations, operation_of) = numbered(told.iter().map(|told| told.operation.as_str()));
+        let (operations, operation_of) = numbered(operations);
         let (sites, site_of) = numbered(told.iter().map(|told| told.site.as_str()));
         let rows = |names: &[&str], of: &[usize]| {
             let shares = weighed.shares(&stacks.iter().map(|stack| of[*stack]).collect::<Vec<usize>>());

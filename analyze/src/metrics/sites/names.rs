@@ -56,6 +56,8 @@ pub struct Named {
 pub struct Told {
     /// What LuaJIT was doing.
     pub operation: String,
+    /// That is no more than a place in its code.
+    pub is_nameless: bool,
     /// For whom.
     pub site: String,
     /// From the innermost frame on, numbers into [`Names::frames`].
@@ -82,8 +84,11 @@ impl Names {
                 stack.iter().flat_map(|place| self.named(*place, sampled, &door, vm, symbols)).collect();
             let named: Vec<&Named> = frames.iter().map(|frame| &self.frames[*frame]).collect();
             let own = machinery(&named);
-            let operation = operation_of(&named[..own], &door, symbols);
-            Told { operation, site: site_of(&named, own), frames }
+            let (operation, is_nameless) = match operation_of(&named[..own]) {
+                Some(operation) => (operation, false),
+                None => (place_of(&named[..own], &door, symbols), true),
+            };
+            Told { operation, is_nameless, site: site_of(&named, own), frames }
         };
         sampled.stacks.iter().map(told).collect()
     }
@@ -159,15 +164,17 @@ fn machinery(frames: &[&Named]) -> usize {
     frames.iter().take_while(own).count()
 }
 
-/// What LuaJIT was doing.
-fn operation_of(own: &[&Named], door: &Module, symbols: &Symbols) -> String {
+/// What LuaJIT was doing, if a name tells.
+fn operation_of(own: &[&Named]) -> Option<String> {
     let known = own.iter().filter(|frame| frame.is_named);
     if let Some(operation) = known.clone().find_map(|frame| operation::of(&frame.name)) {
-        return operation.to_owned();
+        return Some(operation.to_owned());
     }
-    if let Some(frame) = known.clone().find(|frame| !is_plumbing(&frame.name)) {
-        return frame.name.clone();
-    }
+    known.clone().find(|frame| !is_plumbing(&frame.name)).map(|frame| frame.name.clone())
+}
+
+/// Where in its code LuaJIT was.
+fn place_of(own: &[&Named], door: &Module, symbols: &Symbols) -> String {
     // The innermost is the door, behind it is what every operation goes through, or who frees.
     let nameless = own.iter().skip(1).filter(|frame| !frame.is_named).take(2).filter_map(|frame| frame.addr);
     let places: Vec<String> = nameless.map(|addr| format!("+0x{addr:x}")).collect();
@@ -269,7 +276,8 @@ mod tests {
         let frames: Vec<&Named> = frames.iter().collect();
         let own = machinery(&frames);
         let door = Module { name: "/usr/sbin/nginx".into(), build_id: String::new() };
-        (operation_of(&frames[..own], &door, &Symbols::default()), site_of(&frames, own))
+        let operation = operation_of(&frames[..own]);
+        (operation.unwrap_or_else(|| place_of(&frames[..own], &door, &Symbols::default())), site_of(&frames, own))
     }
 
     #[test]

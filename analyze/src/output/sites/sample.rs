@@ -44,7 +44,7 @@ pub(crate) fn report() -> SitesReport {
     let sampled = Sampled { turns: vec![(0..590).map(sample).collect()], ..sampled };
     let mut symbols = Symbols::default();
     let period = Period { from: 0, to: 10_000_000_000 };
-    let mut sites = VmSites::of((1, vm), period, &sampled, (By::Bytes, Default::default()), &mut symbols);
+    let mut sites = VmSites::of((1, vm), period, &sampled, (By::Bytes, Default::default()), &[], &mut symbols);
     // As it would be with symbols.
     sites.callers[0].operation = "string interning".to_owned();
     sites.callers[0].site = "@/app/handler.lua:33 (function from line 20)".to_owned();
