@@ -39,9 +39,9 @@ from bench_programs import (
 BUILT = ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / "release"
 RESULTS = ROOT / "testdata/bench/results.json"
 
-# What --only takes: costs and replay; a saturated nginx; many and large traces, made up; the census of a heap; many traces
-# on Spark.
-PARTS = "calls", "production", "analysis", "census", "fleet"
+# What --only takes: costs and replay; stacks; a saturated nginx; many and large traces, made up; the census of a heap; many
+# traces on Spark.
+PARTS = "calls", "stacks", "production", "analysis", "census", "fleet"
 
 # Workloads with their arguments.
 LOOP = "bench_loop", 1  # 0.5 million calls
@@ -118,6 +118,14 @@ def measure_stacks(turn):
     return seen
 
 
+def measure_stacks_often(rounds):
+    seen = []
+    for turn in range(rounds):
+        say(f"stacks, round {turn + 1} of {rounds}")
+        seen.append(measure_stacks(turn))
+    return seen
+
+
 def measure_nginx(nginx, seconds, name, path="/same"):
     with Recorder(nginx.worker, FOLDER / name) as recorder:
         rate = nginx.load(seconds, path)
@@ -159,7 +167,7 @@ def measure_replay():
 
 
 def measure(rounds):
-    raw = {"loop": [], "stacks": [], "churn": [], "nginx": [], "replay": []}
+    raw = {"loop": [], "churn": [], "nginx": [], "replay": []}
     # Not kept, and warms up: finds out where LuaJIT's door is.
     with Workload("bench_loop", 0.01) as program, Recorder(program.pid, FOLDER / "loop.ljt") as recorder:
         program.run()
@@ -170,7 +178,6 @@ def measure(rounds):
     for turn in range(rounds):
         say(f"cost a call, round {turn + 1} of {rounds}")
         raw["loop"].append(measure_loop(site, turn))
-        raw["stacks"].append(measure_stacks(turn))
 
     say("a steady heap for the memory of the analysis, and the churning one by perf record")
     # Snapshots at the ends alone, where the heap is the same. Between them a slow machine would take more, and of a
@@ -400,6 +407,8 @@ def main():
         delete_stale_probes()
         if arguments.only in (None, "calls"):
             raw |= measure(arguments.rounds)
+        if arguments.only in (None, "stacks"):
+            raw["stacks"] = measure_stacks_often(arguments.rounds)
         if arguments.only in (None, "analysis"):
             raw["analysis"] = bench_analysis.measure(min(arguments.rounds, 3), say)
             raw["analysis"]["load_before"] = machine()["load_before"]
