@@ -46,7 +46,7 @@ PARTS = "calls", "stacks", "production", "analysis", "census", "fleet"
 # Workloads with their arguments.
 LOOP = "bench_loop", 1  # 0.5 million calls
 STEADY_SHORT, STEADY_LONG = ("bench_loop", 6, 300000), ("bench_loop", 30, 300000)  # 3 and 15 million, one heap
-STACKS = "bench_loop", 12  # 6 million: stacks are taken for a quarter of a second now and then, so it must last
+STACKS = "bench_loop", 12  # 6 million: stacks are taken for half a second now and then, so it must last
 CHURN, CHURN_PERF = ("churn", 3), ("churn", 0.25)  # 6.3 and 0.5 million
 NGINX_SECONDS = 6
 NGINX_CALLS = 5.5e6  # in the last recording of nginx, the one that is replayed, as far as the rate before foretells

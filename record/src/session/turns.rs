@@ -14,8 +14,8 @@ use crate::probes::{self, StackPlan};
 use crate::stacks::probe::StackProbe;
 use crate::stacks::{Collected, Collector, Pace, Sampling};
 
-/// A turn where no windows are.
-const MOMENT: Duration = Duration::from_millis(250);
+/// A turn where no windows are. The probe is there some 100 ms longer: it takes the kernel so long to open and close it.
+const MOMENT: Duration = Duration::from_millis(500);
 /// So long after a turn nothing of it is on its way any more.
 const SETTLED: Duration = Duration::from_millis(500);
 
@@ -159,10 +159,7 @@ impl Session {
                 self.turn_on(opened)?;
             }
             State::Opening(_) => {}
-            // Where every window has its turn, one follows the other without an end.
-            State::On(since, from)
-                if since.elapsed() >= MOMENT.max(cycle - MOMENT * (turns.sampling.turns as u32 - 1)) =>
-            {
+            State::On(since, from) if since.elapsed() >= MOMENT => {
                 let from = *from;
                 self.streams.set_turn(Some(from..=monotonic_ns()));
                 self.drain()?;

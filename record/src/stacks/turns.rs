@@ -34,7 +34,7 @@ pub struct Sampling {
     pub price: StackPrice,
 }
 
-/// What stacks may add to a hit in the mean, in percent of it: two thirds for the probe, one third for the stacks.
+/// What stacks may add to a hit in the mean, in percent of it: half of that for the probe, half for the stacks.
 const ADDS: u64 = 3;
 /// More turns than this are left out at most, or there would be hardly any.
 const MOST_LEFT_OUT: u64 = 16;
@@ -44,11 +44,11 @@ const AUTO_LEAST: u64 = 100;
 impl Sampling {
     /// For hits that take so long.
     pub fn new(rate: Rate, hit_ns: u64, price: StackPrice) -> Sampling {
-        let part = |of: u64| (hit_ns * ADDS * of / 300).max(1);
-        let turns = price.probe_ns.div_ceil(part(2)).clamp(1, MOST_LEFT_OUT);
+        let half = (hit_ns * ADDS / 200).max(1);
+        let turns = price.probe_ns.div_ceil(half).clamp(1, MOST_LEFT_OUT);
         let one = match rate {
             Rate::One(one) => one,
-            Rate::Auto => price.stack_ns.div_ceil(part(1)).max(AUTO_LEAST),
+            Rate::Auto => price.stack_ns.div_ceil(half).max(AUTO_LEAST),
         };
         Sampling { one, turns: turns.min(one), price }
     }
