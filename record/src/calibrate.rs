@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 
 use crate::clock::own_cpu_ns;
 use crate::door::{Module, uprobe_pmu};
-use crate::hits::Record;
+use crate::hits::{HIT_BYTES, Record};
 use crate::site;
 use crate::stacks::probe::{SAMPLE_BYTES, StackProbe};
 use crate::stacks::{Pace, StackPrice};
@@ -22,8 +22,6 @@ use crate::target::Target;
 pub const CHILD_ARGUMENT: &str = "__calibrate";
 /// Calls a round, if the ring is as large as wished: 20 ms at a microsecond each.
 const CALLS: u32 = 20_000;
-/// A hit's record in the ring.
-const RECORD: usize = 72;
 /// Rounds with and without the probe; other load can only slow one down.
 const ROUNDS: u32 = 5;
 /// Twice what machines seen take.
@@ -157,7 +155,7 @@ pub fn hit_cost_ns(emulated: bool) -> Result<(u64, u64)> {
     let bare = bench.helper.rounds(CALLS, || {})?;
     let event = PerfEvent::open(&bench.spec, bench.pid())?;
     let (mut ring, pages) = largest_ring(&event)?;
-    let calls = CALLS.min((pages * PAGE / RECORD) as u32);
+    let calls = CALLS.min((pages * PAGE / HIT_BYTES) as u32);
     event.enable()?;
     let probed = bench.helper.rounds(calls, || empty(&mut ring))?;
     let hits = event.counts()?.hits;
@@ -181,7 +179,7 @@ pub fn stack_price() -> Result<StackPrice> {
     let pid = bench.pid();
     let event = PerfEvent::open(&bench.spec, pid)?;
     let (mut ring, pages) = largest_ring(&event)?;
-    let calls = CALLS.min((pages * PAGE / RECORD) as u32);
+    let calls = CALLS.min((pages * PAGE / HIT_BYTES) as u32);
     event.enable()?;
     let alone = bench.helper.rounds(calls, || empty(&mut ring))?[0];
     let bytes = (u64::from(calls) / STACK_EVERY) as usize * SAMPLE_BYTES;

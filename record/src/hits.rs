@@ -11,6 +11,9 @@ pub const SAMPLED_REGISTERS: u64 = 1 << raw::PERF_REG_X86_AX
     | 1 << raw::PERF_REG_X86_SI
     | 1 << raw::PERF_REG_X86_DI;
 
+/// A hit's record in the ring: header, number, time, their ABI, registers.
+pub const HIT_BYTES: usize = 72;
+
 /// The registers sampled where the caller is of interest, too: also those that a function keeps for its caller.
 pub const CALLER_REGISTERS: u64 = SAMPLED_REGISTERS
     | 1 << raw::PERF_REG_X86_BX

@@ -27,6 +27,7 @@ pub mod census;
 pub mod cli;
 pub mod clock;
 pub mod control;
+pub mod dice;
 pub mod door;
 pub mod freeze;
 pub mod governor;

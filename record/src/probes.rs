@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 use shared::Addr;
 
 use crate::door::{Door, uprobe_pmu};
-use crate::hits::{self, Hit, Record};
+use crate::hits::{self, HIT_BYTES, Hit, Record};
 use crate::site::MapSyscall;
 use crate::stacks::Pace;
 use crate::stacks::matcher::Matched;
@@ -146,8 +146,6 @@ impl StackPlan {
     }
 }
 
-/// A hit's record in the ring: header, number, time, registers.
-const HIT_BYTES: usize = 72;
 /// So many stacks may come beside those.
 const SPARE: u64 = 24;
 /// All rings with stacks of a process together.

@@ -11,6 +11,8 @@ mod pause;
 
 use shared::Nanos;
 
+use crate::dice::Dice;
+
 pub use ledger::{Ledger, MINUTE};
 pub use pause::Pauses;
 
@@ -90,7 +92,7 @@ pub struct Governor {
     /// What was spent since the window was asked for.
     spent_on_window: u64,
     open: Option<Open>,
-    dice: u64,
+    dice: Dice,
 }
 
 /// From the time that a hit takes to what it costs.
@@ -112,7 +114,7 @@ impl Governor {
             started: now,
             spent_on_window: 0,
             open: None,
-            dice: seed | 1,
+            dice: Dice::new(seed),
         }
     }
 
@@ -176,10 +178,7 @@ impl Governor {
 
     /// The time from a window's start to the next one's, by what one costs; a quarter more or less, by chance.
     fn spacing(&mut self, cost: u64) -> Nanos {
-        self.dice ^= self.dice << 13;
-        self.dice ^= self.dice >> 7;
-        self.dice ^= self.dice << 17;
-        let chance = 0.75 + (self.dice >> 11) as f64 / (1u64 << 53) as f64 / 2.0;
+        let chance = 0.75 + self.dice.draw() as f64 / (1u64 << 53) as f64 / 2.0;
         let paid_off = cost as f64 / (self.limits.share * PLANNED);
         (paid_off.max(self.limits.every as f64) * chance) as Nanos
     }

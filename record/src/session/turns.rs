@@ -88,14 +88,14 @@ impl Session {
     /// Opens the door's probe for a window on the threads that are chosen; where it is the window's turn, also those that
     /// take stacks, for [`Session::turn_on`].
     pub(super) fn open_doors_in_turn(&mut self, chosen: &[Pid]) -> Result<Opened> {
-        let ready = self.get_collector_ready();
-        let (Some(plan), Some(turns)) = (&self.plan, &mut self.turns) else {
+        let in_turn = self.turns.as_mut().is_some_and(|turns| {
+            turns.windows += 1;
+            (turns.windows - 1).is_multiple_of(turns.sampling.turns)
+        });
+        let ready = in_turn && self.get_collector_ready();
+        let (true, Some(plan), Some(turns)) = (ready, &self.plan, &mut self.turns) else {
             return self.open_doors(|tid| chosen.contains(&tid)).map(|()| Opened::new());
         };
-        turns.windows += 1;
-        if !ready || !(turns.windows - 1).is_multiple_of(turns.sampling.turns) {
-            return self.open_doors(|tid| chosen.contains(&tid)).map(|()| Opened::new());
-        }
         turns.draw();
         let (plan, pace) = (plan.stacks(), turns.pace);
         // Both take the kernel a while, in which the target pays.
@@ -209,7 +209,11 @@ impl Session {
     /// Takes over what was collected of the calls that have been passed on so far.
     pub(super) fn hold_stacks(&mut self) {
         let Some(turns) = &mut self.turns else { return };
-        for (number, mut collected) in self.streams.take_collected() {
+        let taken = self.streams.take_collected();
+        if taken.is_empty() {
+            return;
+        }
+        for (number, mut collected) in taken {
             collected.lost += std::mem::take(&mut turns.lost);
             turns.held.push(Held { number, every: turns.pace.mean, since: Instant::now(), collected });
         }

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use anyhow::{Result, bail};
 
+use crate::dice::Dice;
+
 /// What the user wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rate {
@@ -65,7 +67,7 @@ impl Sampling {
 
     /// The pace of a turn, by any number.
     pub fn pace(&self, seed: u64) -> Pace {
-        Pace { mean: (self.one / self.turns).max(1), dice: seed | 1 }
+        Pace { mean: (self.one / self.turns).max(1), dice: Some(Dice::new(seed)) }
     }
 }
 
@@ -74,26 +76,20 @@ impl Sampling {
 pub struct Pace {
     /// The average.
     pub mean: u64,
-    /// 0 if it is to stay.
-    dice: u64,
+    /// None if it is to stay.
+    dice: Option<Dice>,
 }
 
 impl Pace {
     /// Always the same number.
     pub fn steady(every: u64) -> Pace {
-        Pace { mean: every, dice: 0 }
+        Pace { mean: every, dice: None }
     }
 
-    /// The next number: a prime, half as much or half as much again as the average at most, or a little more. (George
-    /// Marsaglia's xorshift with 13, 7, 17.)
+    /// The next number: a prime, half as much or half as much again as the average at most, or a little more.
     pub fn draw(&mut self) -> u64 {
-        if self.dice == 0 {
-            return self.mean;
-        }
-        self.dice ^= self.dice << 13;
-        self.dice ^= self.dice >> 7;
-        self.dice ^= self.dice << 17;
-        let drawn = self.mean - self.mean / 2 + (self.dice >> 11) % (self.mean / 2 * 2 + 1);
+        let Some(dice) = &mut self.dice else { return self.mean };
+        let drawn = self.mean - self.mean / 2 + dice.draw() % (self.mean / 2 * 2 + 1);
         if self.mean == 1 { 1 } else { (drawn..).find(|number| is_prime(*number)).unwrap_or(drawn) }
     }
 }

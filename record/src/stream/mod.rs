@@ -2,6 +2,7 @@
 //! for it, where something is missing, and what must be done about it. Items in, frames out.
 
 mod mapping;
+mod turn;
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -13,7 +14,6 @@ use shared::trace::census::Census;
 use shared::trace::keyframe::Keyframe;
 use shared::trace::meta::{Gap, Vm, Window};
 use shared::trace::names::Names;
-use shared::trace::stacks::{Sample, Stacks};
 use shared::{Addr, Nanos};
 
 use crate::hits::Hit;
@@ -21,7 +21,6 @@ use crate::price::Price;
 use crate::probes::Item;
 use crate::recording::Pen;
 use crate::stacks::Collected;
-use crate::stacks::matcher::Matched;
 
 /// A VM that has a stream.
 #[derive(Debug)]
@@ -248,46 +247,10 @@ impl Streams {
         vm.block.push_call(&Call { time, ptr, osize: registers.dx, nsize: registers.cx });
         vm.in_window += 1;
         self.calls += 1;
-        let number = vm.in_part;
         vm.in_part += 1;
-        if self.turn.as_ref().is_some_and(|turn| turn.contains(&hit.time)) {
-            let sampled = vm.sampled.get_or_insert_with(|| Collected::from(number, time));
-            sampled.calls = number + 1 - sampled.first;
-            sampled.time.1 = sampled.time.1.max(time);
-            self.last_in_turn.insert(thread, (at, number, hit.time));
-        }
-        if vm.block.is_full() { self.flush_vm(at) } else { Ok(()) }
-    }
-
-    /// Takes the stack of a thread's last call; of another one it is none that is wanted.
-    fn stack(&mut self, thread: usize, matched: Matched) {
-        let last = self.last_in_turn.get(&thread).filter(|(_, _, hit)| *hit == matched.hit);
-        if let Some((at, call, _)) = last
-            && let Some(sampled) = &mut self.vms[*at].sampled
-        {
-            sampled.samples.push(Sample { call: *call, stack: matched.stack });
-        }
-    }
-
-    /// Stacks are taken of the calls in this time, by `CLOCK_MONOTONIC`.
-    pub fn set_turn(&mut self, turn: Option<RangeInclusive<u64>>) {
-        self.turn = turn;
-        self.last_in_turn.clear();
-    }
-
-    /// What was collected of each VM's calls since this was last asked; nothing may be on its way any more.
-    pub fn take_collected(&mut self) -> Vec<(u32, Collected)> {
-        self.vms.iter_mut().filter_map(|vm| Some((vm.number, vm.sampled.take()?))).collect()
-    }
-
-    /// Whether anything was collected that was not taken.
-    pub fn has_collected(&self) -> bool {
-        self.vms.iter().any(|vm| vm.sampled.is_some())
-    }
-
-    /// Writes who made a VM's calls.
-    pub fn stacks(&mut self, number: u32, time: (Nanos, Nanos), stacks: &Stacks) -> Result<(), TraceError> {
-        self.pen.write(false, |writer| writer.stacks(number, time, stacks))
+        let is_full = vm.block.is_full();
+        self.count_in_turn(thread, at, hit.time);
+        if is_full { self.flush_vm(at) } else { Ok(()) }
     }
 
     /// A new part begins, in which calls are counted anew.
